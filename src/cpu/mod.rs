@@ -1,0 +1,91 @@
+//! The CPU executor: runs a program with the kernels' CPU twins, in `f32` to work and in `f64` to check against.
+
+pub mod gemm;
+pub(crate) mod scratch;
+mod split;
+
+use crate::kernel::{In, Out, Real};
+use crate::plan::{Place, Program};
+use crate::tape::Region;
+use std::collections::BTreeMap;
+
+/// Persistent buffers and the programs that share them.
+#[derive(Default)]
+pub struct CpuExecutor<T> {
+    regions: BTreeMap<Region, Vec<T>>,
+    programs: Vec<(Program, Vec<T>)>,
+}
+
+impl<T: Real> CpuExecutor<T> {
+    /// No buffers, no programs.
+    pub fn new() -> Self {
+        Self { regions: BTreeMap::new(), programs: Vec::new() }
+    }
+
+    /// Takes a program, allocates its arena and extends the persistent buffers to what it needs. Returns its number.
+    pub fn load(&mut self, program: Program) -> usize {
+        for (&region, &len) in &program.regions {
+            let buffer = self.regions.entry(region).or_default();
+            buffer.resize(len.max(buffer.len()), T::zero());
+        }
+        let arena = vec![T::zero(); program.arena_len];
+        self.programs.push((program, arena));
+        self.programs.len() - 1
+    }
+
+    /// A loaded program.
+    pub fn program(&self, index: usize) -> &Program {
+        &self.programs[index].0
+    }
+
+    /// Sets a persistent buffer.
+    pub fn write(&mut self, region: Region, values: &[T]) {
+        let buffer = self.regions.entry(region).or_default();
+        buffer.resize(values.len().max(buffer.len()), T::zero());
+        buffer[..values.len()].copy_from_slice(values);
+    }
+
+    /// A persistent buffer's content; empty if there is none.
+    pub fn read(&self, region: Region) -> &[T] {
+        self.regions.get(&region).map_or(&[], Vec::as_slice)
+    }
+
+    /// Runs a program on its inputs, in the order of their declaration; returns its outputs.
+    ///
+    /// # Panics
+    /// If an input has not the length of its shape: a fault of the caller.
+    pub fn run(&mut self, index: usize, inputs: &[&[T]]) -> Vec<Vec<T>> {
+        let Self { regions, programs } = self;
+        let (program, arena) = &mut programs[index];
+        assert_eq!(inputs.len(), program.inputs.len(), "one value an input");
+        for (&slot, values) in program.inputs.iter().zip(inputs) {
+            let slot = &program.slots[slot];
+            assert_eq!(values.len(), slot.operand.shape.len(), "{} has another length than its shape", slot.name);
+            arena[slot.offset..slot.offset + values.len()].copy_from_slice(values);
+        }
+        for step in &program.steps {
+            let slots = |indices: &[usize]| indices.iter().map(|&i| &program.slots[i]).collect::<Vec<_>>();
+            let (x, y) = (slots(&step.inputs), slots(&step.outputs));
+            let scratch = step.scratch.map(|i| &program.slots[i]);
+            let written: Vec<_> = y.iter().copied().chain(scratch).collect();
+            let mut memory = split::Memory::new(arena, regions);
+            let (reads, mut writes) = memory.split(&x, &written);
+            let mut scratch = scratch.and_then(|_| writes.pop()).unwrap_or_default();
+            let scratch = scratch.pop().unwrap_or_default();
+            let inputs: Vec<In<T>> =
+                reads.into_iter().zip(&x).map(|(data, slot)| In::new(data, slot.operand.shape)).collect();
+            let mut outputs: Vec<Out<T>> =
+                writes.into_iter().zip(&y).map(|(data, slot)| Out::new(data, slot.operand.shape)).collect();
+            step.op.cpu(&inputs, &mut outputs, scratch);
+        }
+        let value = |&slot: &usize| {
+            let slot = &program.slots[slot];
+            let from = match slot.place {
+                Place::Arena => &arena[..],
+                Place::Region(region) => &regions[&region],
+            };
+            from[slot.offset..slot.offset + slot.operand.span()].to_vec()
+        };
+        program.outputs.iter().map(value).collect()
+    }
+}

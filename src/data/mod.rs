@@ -1,0 +1,7 @@
+//! Images and labels.
+
+pub mod gray;
+#[cfg(feature = "cli")]
+pub mod images;
+pub mod labels;
+pub mod phantom;

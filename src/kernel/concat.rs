@@ -1,0 +1,155 @@
+//! Channels put together, cut out, and put back into a wider tensor. Each is the gradient of another.
+
+use super::tensor::expect;
+use super::{Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape};
+use crate::Result;
+use crate::tape::{Tape, Var};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// `[.., a] + [.., b] -> [.., a + b]`. Inputs: `a, b`, alike but for landmarks and channels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Concat {}
+
+impl Kernel for Concat {
+    const NAME: &'static str = "concat";
+
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>> {
+        let fits = x[0].with_c(1).with_k(1) == x[1].with_c(1).with_k(1);
+        expect(Self::NAME, fits, || format!("{:?} and {:?} differ in more than channels", x[0], x[1]))?;
+        Ok(vec![x[0].with_c(x[0].c + x[1].c).with_k(Shape::broadcast_k(Self::NAME, x)?)])
+    }
+
+    fn grad(&self, tape: &mut Tape, x: &[Var], _: &[Var], dy: Var) -> Result<Vec<Option<Var>>> {
+        let (a, b) = (tape.shape(x[0]).c, tape.shape(x[1]).c);
+        let da = tape.push1(SliceChannels { start: 0, len: a }, &[dy])?;
+        let db = tape.push1(SliceChannels { start: a, len: b }, &[dy])?;
+        Ok(vec![Some(da), Some(db)])
+    }
+
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
+        let Shape { n, c: a, .. } = x[0].shape();
+        let b = x[1].shape().c;
+        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+            let (left, right) = (x[0].image(i / n, i % n), x[1].image(i / n, i % n));
+            for ((y, left), right) in y.chunks_exact_mut(a + b).zip(left.chunks_exact(a)).zip(right.chunks_exact(b)) {
+                y[..a].copy_from_slice(left);
+                y[a..].copy_from_slice(right);
+            }
+        });
+    }
+
+    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
+        Vec::new()
+    }
+
+    fn flops(&self, _: &[Shape], _: &[Shape]) -> u64 {
+        0
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        let case = |a, b| Sample::normal(Self {}, &[a, b]);
+        vec![
+            case([1, 1, 1, 1, 1], [1, 1, 1, 1, 1]),
+            case([2, 3, 4, 5, 3], [1, 3, 4, 5, 6]),
+            case([1, 2, 3, 7, 8], [1, 2, 3, 7, 4]),
+        ]
+    }
+}
+
+/// Channels `start .. start + len`. Input: `x`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SliceChannels {
+    /// First channel.
+    pub start: usize,
+    /// Number of channels.
+    pub len: usize,
+}
+
+impl Kernel for SliceChannels {
+    const NAME: &'static str = "slice_channels";
+
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>> {
+        let end = self.start + self.len;
+        expect(Self::NAME, end <= x[0].c && self.len > 0, || {
+            format!("{:?} has no channels {}..{end}", x[0], self.start)
+        })?;
+        Ok(vec![x[0].with_c(self.len)])
+    }
+
+    fn grad(&self, tape: &mut Tape, x: &[Var], _: &[Var], dy: Var) -> Result<Vec<Option<Var>>> {
+        let total = tape.shape(x[0]).c;
+        Ok(vec![Some(tape.push1(PadChannels { start: self.start, total }, &[dy])?)])
+    }
+
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
+        let Shape { n, c, .. } = x[0].shape();
+        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+            let x = x[0].image(i / n, i % n);
+            for (y, x) in y.chunks_exact_mut(self.len).zip(x.chunks_exact(c)) {
+                y.copy_from_slice(&x[self.start..self.start + self.len]);
+            }
+        });
+    }
+
+    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
+        Vec::new()
+    }
+
+    fn flops(&self, _: &[Shape], _: &[Shape]) -> u64 {
+        0
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        let case = |start, len, x| Sample::normal(Self { start, len }, &[x]);
+        vec![case(0, 1, [1, 1, 1, 1, 1]), case(2, 3, [2, 3, 4, 5, 6]), case(4, 4, [1, 2, 3, 7, 8])]
+    }
+}
+
+/// The input's channels at `start` of `total`, zeros elsewhere. Input: `x`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PadChannels {
+    /// First channel in the result.
+    pub start: usize,
+    /// Channels of the result.
+    pub total: usize,
+}
+
+impl Kernel for PadChannels {
+    const NAME: &'static str = "pad_channels";
+
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>> {
+        let end = self.start + x[0].c;
+        expect(Self::NAME, end <= self.total, || format!("{:?} does not fit {} channels", x[0], self.total))?;
+        Ok(vec![x[0].with_c(self.total)])
+    }
+
+    fn grad(&self, tape: &mut Tape, x: &[Var], _: &[Var], dy: Var) -> Result<Vec<Option<Var>>> {
+        let len = tape.shape(x[0]).c;
+        Ok(vec![Some(tape.push1(SliceChannels { start: self.start, len }, &[dy])?)])
+    }
+
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
+        let Shape { n, c, .. } = x[0].shape();
+        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+            let x = x[0].image(i / n, i % n);
+            y.fill(T::zero());
+            for (y, x) in y.chunks_exact_mut(self.total).zip(x.chunks_exact(c)) {
+                y[self.start..self.start + c].copy_from_slice(x);
+            }
+        });
+    }
+
+    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
+        Vec::new()
+    }
+
+    fn flops(&self, _: &[Shape], _: &[Shape]) -> u64 {
+        0
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        let case = |start, total, x| Sample::normal(Self { start, total }, &[x]);
+        vec![case(0, 1, [1, 1, 1, 1, 1]), case(2, 6, [2, 3, 4, 5, 3]), case(4, 8, [1, 2, 3, 7, 4])]
+    }
+}

@@ -1,0 +1,205 @@
+//! Convolution with bias, parallel rank-r adapter and activation in one kernel.
+//!
+//! ```text
+//! y[k,n,oy,ox,o] = act( b[k,o] + sum_{ky,kx,i} w[k,o,ky,kx,i] x[k,n, s oy + ky - p, s ox + kx - p, i]
+//!                       + sum_r u[k,o,r] sum_i v[k,r,i] x[k,n, s oy + kh/2 - p, s ox + kw/2 - p, i] )
+//! ```
+//!
+//! `x: [k, n, h, w, ci]`, `w: [k, co, kh, kw, ci]`, `b: [k, 1, 1, 1, co]`, `v: [k, r, 1, 1, ci]`, `u: [k, co, 1, 1, r]`; any of
+//! them may be shared. The adapter (residual adapters in parallel, Rebuffi et al. 2018) acts on the kernel's centre tap, so
+//! that it folds into the weight: `w' = w + centre(u v)`. With `u = 0` the result is exactly the shared convolution's.
+
+use super::activation::Activation;
+use super::conv2d_grad::{Conv2dGradInput, Conv2dGradWeight};
+use super::padded::Window;
+use super::tensor::expect;
+use super::{Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape};
+use crate::Result;
+use crate::cpu::gemm::{Matrix, gemm};
+use crate::cpu::scratch::with_scratch;
+use crate::tape::{Tape, Var};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// See the [module](self). Inputs: `x, w[, b][, v, u]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Conv2d {
+    /// Stride, 1 or 2.
+    pub stride: usize,
+    /// Zero padding on every side.
+    pub pad: usize,
+    /// Whether a bias follows the weight.
+    pub bias: bool,
+    /// Whether an adapter's `v` and `u` follow.
+    pub adapter: bool,
+    /// Epilogue.
+    pub activation: Activation,
+}
+
+impl Conv2d {
+    fn without_epilogue(stride: usize, pad: usize) -> Self {
+        Self { stride, pad, bias: false, adapter: false, activation: Activation::Identity }
+    }
+
+    /// The positions of bias, `v` and `u` among the inputs.
+    fn extras(&self) -> (Option<usize>, Option<(usize, usize)>) {
+        let next = 2 + usize::from(self.bias);
+        (self.bias.then_some(2), self.adapter.then_some((next, next + 1)))
+    }
+}
+
+/// The pixels under the kernel's centre, `[oh, ow, c]` of `x`: row `oy`.
+fn centre_row<'a, T>(x: &'a [T], win: &Window, oy: usize) -> Option<&'a [T]> {
+    let y = (oy * win.stride + win.kh / 2).checked_sub(win.pad).filter(|&y| y < win.h)?;
+    let left = (win.kw / 2).checked_sub(win.pad)?;
+    Some(&x[(y * win.w + left) * win.ci..(y + 1) * win.w * win.ci])
+}
+
+impl Kernel for Conv2d {
+    const NAME: &'static str = "conv2d";
+
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>> {
+        let (bias, adapter) = self.extras();
+        let (input, w) = (x[0], x[1]);
+        let fits = w.c == input.c && input.h + 2 * self.pad >= w.h && input.w + 2 * self.pad >= w.w;
+        expect(Self::NAME, fits, || format!("weight {w:?} does not fit input {input:?} with padding {}", self.pad))?;
+        expect(Self::NAME, matches!(self.stride, 1 | 2), || format!("stride {} is not 1 or 2", self.stride))?;
+        if let Some(b) = bias {
+            expect(Self::NAME, x[b].slice_len() == w.n, || format!("bias {:?} does not fit weight {w:?}", x[b]))?;
+        }
+        if let Some((v, u)) = adapter {
+            let (v, u) = (x[v], x[u]);
+            // The centre tap must lie inside the image for every output, or the adapter would need a border of its own.
+            let centred = w.h == 2 * self.pad + 1 && w.w == 2 * self.pad + 1;
+            let fits = v.c == w.c && u.n == w.n && u.c == v.n && v.pixels() == 1 && u.pixels() == 1;
+            expect(Self::NAME, fits && centred, || format!("adapter {v:?}, {u:?} does not fit weight {w:?}"))?;
+        }
+        let k = Shape::broadcast_k(Self::NAME, x)?;
+        let win = Window::new(input, w, self.stride, self.pad);
+        Ok(vec![Shape { k, n: input.n, h: win.oh(), w: win.ow(), c: w.n }])
+    }
+
+    fn grad(&self, tape: &mut Tape, x: &[Var], y: &[Var], dy: Var) -> Result<Vec<Option<Var>>> {
+        debug_assert_eq!(self.activation, Activation::Identity, "activations are fused after differentiation");
+        let (bias, adapter) = self.extras();
+        let (input, w) = (tape.shape(x[0]), tape.shape(x[1]));
+        let (stride, pad) = (self.stride, self.pad);
+        let grad_input = |h, w, pad| Conv2dGradInput { stride, pad, h, w };
+        let grad_weight = |pad, kh, kw, k| Conv2dGradWeight { stride, pad, kh, kw, k };
+        let mut dx = tape.push1(grad_input(input.h, input.w, pad), &[dy, x[1]])?;
+        let dw = tape.push1(grad_weight(pad, w.h, w.w, w.k), &[x[0], dy])?;
+        let mut gradients = vec![None, Some(dw)];
+        if let Some(b) = bias {
+            let to = tape.shape(x[b]);
+            gradients.push(Some(tape.sum_to(dy, to)?));
+        }
+        if let Some((v, u)) = adapter {
+            // y += u t with t = v x at the centre: two 1x1 convolutions, the first with the stride.
+            let t = tape.push1(Conv2d::without_epilogue(stride, 0), &[x[0], x[v]])?;
+            let (oh, ow) = (tape.shape(y[0]).h, tape.shape(y[0]).w);
+            let dt = tape.push1(Conv2dGradInput { stride: 1, pad: 0, h: oh, w: ow }, &[dy, x[u]])?;
+            let du =
+                tape.push1(Conv2dGradWeight { stride: 1, pad: 0, kh: 1, kw: 1, k: tape.shape(x[u]).k }, &[t, dy])?;
+            let dv = tape.push1(grad_weight(0, 1, 1, tape.shape(x[v]).k), &[x[0], dt])?;
+            let through = tape.push1(grad_input(input.h, input.w, 0), &[dt, x[v]])?;
+            dx = tape.add(dx, through)?;
+            gradients.extend([Some(dv), Some(du)]);
+        }
+        gradients[0] = Some(dx);
+        Ok(gradients)
+    }
+
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
+        let win = Window::new(x[0].shape(), x[1].shape(), self.stride, self.pad);
+        let (bias, adapter) = self.extras();
+        let (batch, row_len) = (y[0].shape().n, win.ow() * win.co);
+        let mut tasks = Vec::new();
+        for (i, mut image) in y[0].images().into_iter().enumerate() {
+            for rows in win.bands() {
+                let (band, rest) = image.split_at_mut(rows.len() * row_len);
+                tasks.push((i / batch, i % batch, rows, band));
+                image = rest;
+            }
+        }
+        tasks.into_par_iter().for_each(|(k, n, rows, band)| {
+            let image = x[0].image(k, n);
+            let start = rows.start;
+            win.forward(image, x[1].slice(k), rows.clone(), |oy, row| {
+                let to = &mut band[(oy - start) * row_len..][..row_len];
+                match bias {
+                    Some(b) => {
+                        let b = x[b].slice(k);
+                        for (to, row) in to.chunks_exact_mut(win.co).zip(row.chunks_exact(win.co)) {
+                            to.iter_mut().zip(row).zip(b).for_each(|((to, &v), &b)| *to = v + b);
+                        }
+                    }
+                    None => to.copy_from_slice(row),
+                }
+            });
+            if let Some((v, u)) = adapter {
+                add_adapter(&win, image, &x[v], &x[u], k, rows, band);
+            }
+            self.activation.apply(band);
+        });
+    }
+
+    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
+        Vec::new()
+    }
+
+    fn flops(&self, x: &[Shape], y: &[Shape]) -> u64 {
+        let adapter = self.extras().1.map_or(0, |(v, _)| x[v].n * (x[0].c + x[1].n));
+        (2 * y[0].len() / x[1].n * (x[1].image_len() * x[1].n + adapter)) as u64
+    }
+
+    fn with_activation(&self, activation: Activation) -> Option<Self> {
+        (self.activation == Activation::Identity).then(|| Self { activation, ..self.clone() })
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        let mut samples = Vec::new();
+        let sizes = [(1, 1, 1, 1), (3, 2, 2, 3), (5, 7, 3, 1), (9, 8, 5, 17), (17, 5, 16, 8), (8, 16, 8, 33)];
+        for (kernel, stride) in [(1, 1), (3, 1), (5, 1), (1, 2), (3, 2), (5, 2)] {
+            for (i, &(h, w, ci, co)) in sizes.iter().enumerate() {
+                let (bias, adapter) = (i % 2 == 0, i >= 2);
+                let (kx, kw) = [(1, 1), (1, 3), (2, 2), (3, 1)][i % 4];
+                let k = kx.max(kw);
+                let rank = 1 + i % 4;
+                let mut shapes = vec![[kx, 2, h, w, ci], [kw, co, kernel, kernel, ci]];
+                if bias {
+                    shapes.push([kw, 1, 1, 1, co]);
+                }
+                if adapter {
+                    shapes.extend([[k, rank, 1, 1, ci], [k, co, 1, 1, rank]]);
+                }
+                let activation = [Activation::Identity, Activation::Relu, Activation::LeakyRelu][i % 3];
+                let op = Self { stride, pad: kernel / 2, bias, adapter, activation };
+                samples.push(Sample::normal(op, &shapes));
+            }
+        }
+        samples.push(Sample::normal(Self::without_epilogue(1, 0), &[[1, 1, 6, 7, 2], [1, 3, 3, 3, 2]]));
+        samples
+    }
+}
+
+/// Adds `u v x` at the kernel's centre to a band of output rows.
+fn add_adapter<T: Real>(
+    win: &Window,
+    image: &[T],
+    v: &In<T>,
+    u: &In<T>,
+    k: usize,
+    rows: std::ops::Range<usize>,
+    band: &mut [T],
+) {
+    let (rank, ow, start) = (v.shape().n, win.ow(), rows.start);
+    with_scratch(ow * rank, |t: &mut [T]| {
+        for oy in rows {
+            let Some(centre) = centre_row(image, win, oy) else { continue };
+            let x = Matrix::new(centre, win.stride * win.ci, 1);
+            gemm([ow, rank, win.ci], x, Matrix::new(v.slice(k), 1, win.ci), t, rank, false);
+            let to = &mut band[(oy - start) * ow * win.co..];
+            gemm([ow, win.co, rank], Matrix::new(t, rank, 1), Matrix::new(u.slice(k), 1, rank), to, win.co, true);
+        }
+    });
+}

@@ -1,0 +1,171 @@
+//! Element-wise arithmetic; two operands broadcast over every axis of extent 1.
+
+use super::tensor::expect;
+use super::{Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape};
+use crate::Result;
+use crate::tape::{Tape, Var};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// The operation on two numbers. The discriminant is its number in the shaders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u32)]
+pub enum BinaryKind {
+    /// a + b.
+    Add = 0,
+    /// a - b.
+    Sub = 1,
+    /// a b.
+    Mul = 2,
+}
+
+/// `a ∘ b`. Inputs: `a, b`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Binary {
+    /// ∘.
+    pub kind: BinaryKind,
+}
+
+/// Distances between neighbours along n, h, w, c inside a landmark's slice; 0 along a broadcast axis.
+pub(crate) fn strides(s: Shape) -> [usize; 4] {
+    let stride = |extent: usize, stride: usize| if extent == 1 { 0 } else { stride };
+    [stride(s.n, s.image_len()), stride(s.h, s.w * s.c), stride(s.w, s.c), stride(s.c, 1)]
+}
+
+impl Kernel for Binary {
+    const NAME: &'static str = "binary";
+
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>> {
+        let (a, b) = (x[0].dims(), x[1].dims());
+        let fits = (0..5).all(|i| a[i] == b[i] || a[i] == 1 || b[i] == 1);
+        expect(Self::NAME, fits, || format!("{:?} and {:?} do not broadcast", x[0], x[1]))?;
+        Ok(vec![std::array::from_fn(|i| a[i].max(b[i])).into()])
+    }
+
+    fn grad(&self, tape: &mut Tape, x: &[Var], _: &[Var], dy: Var) -> Result<Vec<Option<Var>>> {
+        Ok(match self.kind {
+            BinaryKind::Add => vec![Some(dy), Some(dy)],
+            BinaryKind::Sub => vec![Some(dy), Some(tape.scale_shift(dy, -1.0, 0.0)?)],
+            BinaryKind::Mul => vec![Some(tape.mul(dy, x[1])?), Some(tape.mul(dy, x[0])?)],
+        })
+    }
+
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
+        let Shape { n: batch, h, w, c, .. } = y[0].shape();
+        let f = |a: T, b: T| match self.kind {
+            BinaryKind::Add => a + b,
+            BinaryKind::Sub => a - b,
+            BinaryKind::Mul => a * b,
+        };
+        let (sa, sb) = (strides(x[0].shape()), strides(x[1].shape()));
+        let same = x[0].shape().with_k(1) == x[1].shape().with_k(1);
+        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+            let (k, n) = (i / batch, i % batch);
+            let (a, b) = (x[0].image(k, n), x[1].image(k, n));
+            if same {
+                return y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f(a, b));
+            }
+            let mut to = y.iter_mut();
+            for row in 0..h {
+                for column in 0..w {
+                    for (channel, to) in (0..c).zip(&mut to) {
+                        let at = |s: [usize; 4]| row * s[1] + column * s[2] + channel * s[3];
+                        *to = f(a[at(sa)], b[at(sb)]);
+                    }
+                }
+            }
+        });
+    }
+
+    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
+        Vec::new()
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        let kinds = [BinaryKind::Add, BinaryKind::Sub, BinaryKind::Mul];
+        let shapes = [
+            ([1, 1, 1, 1, 1], [1, 1, 1, 1, 1]),
+            ([2, 3, 4, 5, 3], [2, 3, 4, 5, 3]),
+            ([1, 3, 4, 5, 3], [2, 3, 4, 5, 3]),
+            ([2, 1, 4, 1, 3], [1, 3, 1, 5, 1]),
+            ([3, 2, 5, 3, 8], [1, 1, 1, 1, 1]),
+        ];
+        kinds.into_iter().flat_map(|kind| shapes.map(|(a, b)| Sample::normal(Self { kind }, &[a, b]))).collect()
+    }
+}
+
+/// `scale x + shift`. Input: `x`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScaleShift {
+    /// Factor.
+    pub scale: f32,
+    /// Summand.
+    pub shift: f32,
+}
+
+impl Kernel for ScaleShift {
+    const NAME: &'static str = "scale_shift";
+
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>> {
+        Ok(vec![x[0]])
+    }
+
+    fn grad(&self, tape: &mut Tape, _: &[Var], _: &[Var], dy: Var) -> Result<Vec<Option<Var>>> {
+        Ok(vec![Some(tape.scale_shift(dy, self.scale, 0.0)?)])
+    }
+
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
+        let n = x[0].shape().n;
+        let (scale, shift) = (T::of(self.scale.into()), T::of(self.shift.into()));
+        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+            let x = x[0].image(i / n, i % n);
+            y.iter_mut().zip(x).for_each(|(y, &x)| *y = scale * x + shift);
+        });
+    }
+
+    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
+        Vec::new()
+    }
+
+    fn flops(&self, _: &[Shape], y: &[Shape]) -> u64 {
+        2 * y[0].len() as u64
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        vec![Sample::normal(Self { scale: -1.5, shift: 0.25 }, &[[2, 3, 5, 1, 7]])]
+    }
+}
+
+/// A tensor of one value. No inputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fill {
+    /// Shape of the result.
+    pub shape: Shape,
+    /// The value.
+    pub value: f32,
+}
+
+impl Kernel for Fill {
+    const NAME: &'static str = "fill";
+
+    fn infer(&self, _: &[Shape]) -> Result<Vec<Shape>> {
+        Ok(vec![self.shape])
+    }
+
+    fn cpu<T: Real>(&self, _: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
+        y[0].slices().for_each(|slice| slice.fill(T::of(self.value.into())));
+    }
+
+    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
+        Vec::new()
+    }
+
+    fn flops(&self, _: &[Shape], _: &[Shape]) -> u64 {
+        0
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        vec![Sample::normal(Self { shape: [2, 3, 1, 5, 7].into(), value: 0.75 }, &[])]
+    }
+}

@@ -1,0 +1,278 @@
+//! Group normalisation (Wu and He 2018) with an affine that may differ by landmark, and an activation.
+//!
+//! ```text
+//! y = act(gamma (x - mu) r + beta),   r = 1 / sqrt(var + eps),   mu and var over h, w and the channels of a group
+//! ```
+//!
+//! With g = gamma dy and xhat = (x - mu) r, means over the group:
+//!
+//! ```text
+//! dx = r (g - mean(g) - xhat mean(g xhat)),   dgamma = sum dy xhat,   dbeta = sum dy
+//! ```
+//!
+//! `x: [k, n, h, w, c]`, `gamma, beta: [k, 1, 1, 1, c]`, statistics `[k, n, 1, groups, 2]` hold mu and r.
+
+use super::activation::Activation;
+use super::tensor::expect;
+use super::{Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape};
+use crate::Result;
+use crate::tape::{Tape, Var};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// Added to the variance.
+pub const EPS: f64 = 1e-5;
+
+/// See the [module](self). Inputs: `x, gamma, beta`. Outputs: `y`, statistics.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupNorm {
+    /// Number of groups; divides the channels.
+    pub groups: usize,
+    /// Epilogue.
+    pub activation: Activation,
+}
+
+/// Sums over pixels, channel by channel, of `f` of `N` quantities. Rows of pixels are summed apart, then together: short
+/// chains of additions keep rounding small in f32.
+fn channel_sums<T: Real, const N: usize>(pixels: usize, c: usize, f: impl Fn(usize, usize) -> [T; N]) -> Vec<[T; N]> {
+    const CHUNK: usize = 64;
+    let mut total = vec![[T::zero(); N]; c];
+    let mut part = vec![[T::zero(); N]; c];
+    for start in (0..pixels).step_by(CHUNK) {
+        part.fill([T::zero(); N]);
+        for pixel in start..(start + CHUNK).min(pixels) {
+            for (channel, sums) in part.iter_mut().enumerate() {
+                let values = f(pixel, channel);
+                (0..N).for_each(|i| sums[i] += values[i]);
+            }
+        }
+        for (total, part) in total.iter_mut().zip(&part) {
+            (0..N).for_each(|i| total[i] += part[i]);
+        }
+    }
+    total
+}
+
+/// Means over each group of `N` quantities.
+fn group_means<T: Real, const N: usize>(sums: &[[T; N]], groups: usize, pixels: usize) -> Vec<[T; N]> {
+    let per = sums.len() / groups;
+    let count = T::of((pixels * per) as f64);
+    sums.chunks(per).map(|group| std::array::from_fn(|i| group.iter().map(|sums| sums[i]).sum::<T>() / count)).collect()
+}
+
+impl Kernel for GroupNorm {
+    const NAME: &'static str = "group_norm";
+
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>> {
+        let c = x[0].c;
+        let fits = c.is_multiple_of(self.groups) && x[1].slice_len() == c && x[2].slice_len() == c && x[1].k == x[2].k;
+        expect(Self::NAME, fits, || format!("affine {:?} and {} groups do not fit {:?}", x[1], self.groups, x[0]))?;
+        let k = Shape::broadcast_k(Self::NAME, x)?;
+        let stats = Shape { h: 1, w: self.groups, c: 2, ..x[0] };
+        Ok(vec![x[0].with_k(k), stats.with_k(k)])
+    }
+
+    fn grad(&self, tape: &mut Tape, x: &[Var], y: &[Var], dy: Var) -> Result<Vec<Option<Var>>> {
+        debug_assert_eq!(self.activation, Activation::Identity, "activations are fused after differentiation");
+        let k = tape.shape(x[1]).k;
+        let dx = tape.push1(GroupNormGradInput { groups: self.groups }, &[x[0], x[1], y[1], dy])?;
+        let affine = tape.push(GroupNormGradAffine { groups: self.groups, k }, &[x[0], y[1], dy])?;
+        Ok(vec![Some(dx), Some(affine[0]), Some(affine[1])])
+    }
+
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
+        let shape = x[0].shape();
+        let (c, pixels, per) = (shape.c, shape.pixels(), shape.c / self.groups);
+        let [y, stats] = y else { unreachable!("two outputs are inferred") };
+        y.images().into_par_iter().zip(stats.images()).enumerate().for_each(|(i, (y, stats))| {
+            let (k, n) = (i / shape.n, i % shape.n);
+            let x_image = x[0].image(k, n);
+            let means = group_means(&channel_sums(pixels, c, |p, ch| [x_image[p * c + ch]]), self.groups, pixels);
+            let centred = |p: usize, ch: usize| {
+                let d = x_image[p * c + ch] - means[ch / per][0];
+                [d * d]
+            };
+            let variances = group_means(&channel_sums(pixels, c, centred), self.groups, pixels);
+            for ((stats, mean), variance) in stats.chunks_mut(2).zip(&means).zip(&variances) {
+                *stats.first_mut().expect("two statistics") = mean[0];
+                stats[1] = T::one() / (variance[0] + T::of(EPS)).sqrt();
+            }
+            let (gamma, beta) = (x[1].slice(k), x[2].slice(k));
+            let affine: Vec<(T, T)> = (0..c)
+                .map(|ch| {
+                    let scale = gamma[ch] * stats[ch / per * 2 + 1];
+                    (scale, beta[ch] - scale * stats[ch / per * 2])
+                })
+                .collect();
+            for (y, x) in y.chunks_exact_mut(c).zip(x_image.chunks_exact(c)) {
+                y.iter_mut().zip(x).zip(&affine).for_each(|((y, &x), &(scale, shift))| *y = x * scale + shift);
+            }
+            self.activation.apply(y);
+        });
+    }
+
+    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
+        Vec::new()
+    }
+
+    fn flops(&self, x: &[Shape], y: &[Shape]) -> u64 {
+        5 * x[0].len() as u64 + 2 * y[0].len() as u64
+    }
+
+    fn with_activation(&self, activation: Activation) -> Option<Self> {
+        (self.activation == Activation::Identity).then(|| Self { activation, ..self.clone() })
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        let case = |groups, activation, x, k, c| {
+            Sample::normal(Self { groups, activation }, &[x, [k, 1, 1, 1, c], [k, 1, 1, 1, c]])
+        };
+        vec![
+            case(1, Activation::Identity, [1, 1, 2, 1, 1], 1, 1),
+            case(2, Activation::Relu, [2, 3, 5, 7, 6], 2, 6),
+            case(8, Activation::Identity, [1, 2, 9, 8, 24], 3, 24),
+            case(4, Activation::LeakyRelu, [3, 1, 17, 3, 12], 1, 12),
+            case(8, Activation::Relu, [1, 2, 33, 31, 16], 1, 16),
+        ]
+    }
+}
+
+/// Gradient with respect to the input. Inputs: `x, gamma, statistics, dy`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupNormGradInput {
+    /// Number of groups.
+    pub groups: usize,
+}
+
+impl Kernel for GroupNormGradInput {
+    const NAME: &'static str = "group_norm_grad_input";
+
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>> {
+        let fits = x[2].c == 2 && x[2].w == self.groups && x[3].with_k(1) == x[0].with_k(1);
+        expect(Self::NAME, fits, || format!("{:?}, {:?} and {:?} do not fit", x[0], x[2], x[3]))?;
+        Ok(vec![x[0].with_k(Shape::broadcast_k(Self::NAME, x)?)])
+    }
+
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
+        let shape = x[0].shape();
+        let (c, pixels, per) = (shape.c, shape.pixels(), shape.c / self.groups);
+        y[0].images().into_par_iter().enumerate().for_each(|(i, dx)| {
+            let (k, n) = (i / shape.n, i % shape.n);
+            let (x_image, gamma, stats, dy) = (x[0].image(k, n), x[1].slice(k), x[2].image(k, n), x[3].image(k, n));
+            let channel: Vec<[T; 3]> =
+                (0..c).map(|ch| [gamma[ch], stats[ch / per * 2], stats[ch / per * 2 + 1]]).collect();
+            let sums = channel_sums(pixels, c, |p, ch| {
+                let [gamma, mean, r] = channel[ch];
+                let g = gamma * dy[p * c + ch];
+                [g, g * (x_image[p * c + ch] - mean) * r]
+            });
+            let means = group_means(&sums, self.groups, pixels);
+            // dx = r gamma dy - r mean(g) - r^2 (x - mu) mean(g xhat): three coefficients a channel.
+            let coefficients: Vec<[T; 3]> = (0..c)
+                .map(|ch| {
+                    let ([gamma, mu, r], [g, gx]) = (channel[ch], means[ch / per]);
+                    [r * gamma, -r * r * gx, r * r * gx * mu - r * g]
+                })
+                .collect();
+            for ((dx, x), dy) in dx.chunks_exact_mut(c).zip(x_image.chunks_exact(c)).zip(dy.chunks_exact(c)) {
+                for (((dx, &x), &dy), a) in dx.iter_mut().zip(x).zip(dy).zip(&coefficients) {
+                    *dx = a[0] * dy + a[1] * x + a[2];
+                }
+            }
+        });
+    }
+
+    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
+        Vec::new()
+    }
+
+    fn flops(&self, _: &[Shape], y: &[Shape]) -> u64 {
+        10 * y[0].len() as u64
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        let case = |groups, k, [kx, n, h, w, c]: [usize; 5], kg| {
+            let x = [kx, n, h, w, c];
+            Sample::normal(Self { groups }, &[x, [kg, 1, 1, 1, c], [kx, n, 1, groups, 2], [k, n, h, w, c]])
+        };
+        vec![
+            case(1, 1, [1, 1, 2, 1, 1], 1),
+            case(2, 2, [2, 3, 5, 7, 6], 2),
+            case(8, 3, [1, 2, 9, 8, 24], 3),
+            case(4, 3, [3, 1, 17, 3, 12], 1),
+        ]
+    }
+}
+
+/// Gradient with respect to the affine. Inputs: `x, statistics, dy`. Outputs: `dgamma, dbeta`, each `[k, 1, 1, 1, c]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupNormGradAffine {
+    /// Number of groups.
+    pub groups: usize,
+    /// Landmark extent of the affine: 1 sums over landmarks.
+    pub k: usize,
+}
+
+impl Kernel for GroupNormGradAffine {
+    const NAME: &'static str = "group_norm_grad_affine";
+
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>> {
+        let k = Shape::broadcast_k(Self::NAME, x)?;
+        let fits = x[1].w == self.groups && x[2].with_k(1) == x[0].with_k(1) && (self.k == 1 || self.k == k);
+        expect(Self::NAME, fits, || format!("{:?}, {:?} and {:?} do not fit", x[0], x[1], x[2]))?;
+        Ok(vec![Shape { k: self.k, n: 1, h: 1, w: 1, c: x[0].c }; 2])
+    }
+
+    /// Two sums a channel for every sample.
+    fn scratch(&self, x: &[Shape], _: &[Shape]) -> usize {
+        let k = x.iter().map(|s| s.k).max().unwrap_or(1);
+        2 * k * x[0].n * x[0].c
+    }
+
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
+        let shape = x[0].shape();
+        let (c, pixels, per) = (shape.c, shape.pixels(), shape.c / self.groups);
+        scratch.par_chunks_mut(2 * c).enumerate().for_each(|(i, partial)| {
+            let (k, n) = (i / shape.n, i % shape.n);
+            let (x, stats, dy) = (x[0].image(k, n), x[1].image(k, n), x[2].image(k, n));
+            let channel: Vec<[T; 2]> = (0..c).map(|ch| [stats[ch / per * 2], stats[ch / per * 2 + 1]]).collect();
+            let sums = channel_sums(pixels, c, |p, ch| {
+                let ([mean, r], dy) = (channel[ch], dy[p * c + ch]);
+                [dy * (x[p * c + ch] - mean) * r, dy]
+            });
+            for (ch, [gamma, beta]) in sums.into_iter().enumerate() {
+                partial[ch] = gamma;
+                partial[c + ch] = beta;
+            }
+        });
+        let samples = scratch.len() / (2 * c) / self.k;
+        let [dgamma, dbeta] = y else { unreachable!("two outputs are inferred") };
+        for (k, (dgamma, dbeta)) in dgamma.slices().zip(dbeta.slices()).enumerate() {
+            let partials = &scratch[k * samples * 2 * c..][..samples * 2 * c];
+            for ch in 0..c {
+                dgamma[ch] = partials.chunks(2 * c).map(|p| p[ch]).sum();
+                dbeta[ch] = partials.chunks(2 * c).map(|p| p[c + ch]).sum();
+            }
+        }
+    }
+
+    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
+        Vec::new()
+    }
+
+    fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {
+        5 * (x[0].k.max(x[2].k) * x[0].slice_len()) as u64
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        let case = |groups, k, [kx, n, h, w, c]: [usize; 5], kdy| {
+            Sample::normal(Self { groups, k }, &[[kx, n, h, w, c], [kx, n, 1, groups, 2], [kdy, n, h, w, c]])
+        };
+        vec![
+            case(1, 1, [1, 1, 2, 1, 1], 1),
+            case(2, 2, [2, 3, 5, 7, 6], 2),
+            case(8, 3, [1, 2, 9, 8, 24], 3),
+            case(4, 1, [3, 1, 17, 3, 12], 3),
+        ]
+    }
+}

@@ -1,0 +1,93 @@
+//! A matrix product for each landmark and sample.
+//!
+//! A tensor `[k, n, h, w, c]` is read as one matrix a landmark and sample, its pixels the rows and its channels the columns.
+//! `f q^T` is the similarity of point features `q: [k, n, 1, p, c]` against a feature map `f: [k, n, h, w, c]`; its two
+//! gradients are products too, so that one kernel serves all three.
+
+use super::tensor::expect;
+use super::{Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape};
+use crate::Result;
+use crate::cpu::gemm::{Matrix, gemm};
+use crate::tape::{Tape, Var};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// `a b`, either of them transposed. The landmark and batch extents broadcast. Inputs: `a, b`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MatMul {
+    /// Whether `a` is transposed.
+    pub transpose_a: bool,
+    /// Whether `b` is transposed.
+    pub transpose_b: bool,
+}
+
+/// Rows and columns of a tensor as a matrix.
+fn extent(s: Shape, transposed: bool) -> (usize, usize) {
+    if transposed { (s.c, s.pixels()) } else { (s.pixels(), s.c) }
+}
+
+fn matrix<T: Real>(data: &[T], s: Shape, transposed: bool) -> Matrix<'_, T> {
+    if transposed { Matrix::new(data, 1, s.c) } else { Matrix::new(data, s.c, 1) }
+}
+
+impl Kernel for MatMul {
+    const NAME: &'static str = "matmul";
+
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>> {
+        let (a, b) = (x[0], x[1]);
+        let ((m, inner), (rows, cols)) = (extent(a, self.transpose_a), extent(b, self.transpose_b));
+        let fits = inner == rows && (a.n == b.n || a.n == 1 || b.n == 1);
+        expect(Self::NAME, fits, || format!("{a:?} and {b:?} do not multiply as {self:?}"))?;
+        let (h, w) = if self.transpose_a { (1, m) } else { (a.h, a.w) };
+        Ok(vec![Shape { k: Shape::broadcast_k(Self::NAME, x)?, n: a.n.max(b.n), h, w, c: cols }])
+    }
+
+    fn grad(&self, tape: &mut Tape, x: &[Var], _: &[Var], dy: Var) -> Result<Vec<Option<Var>>> {
+        let mut product = |a, b, transpose_a, transpose_b, like| {
+            let gradient = tape.push1(Self { transpose_a, transpose_b }, &[a, b])?;
+            // The product's rows lie along w; the operand's shape may spread them over h and w.
+            let (from, to) = (tape.shape(gradient), tape.shape(like));
+            expect(Self::NAME, (from.h, from.w) == (to.h, to.w), || format!("no gradient from {from:?} to {to:?}"))?;
+            Ok(Some(gradient))
+        };
+        let (a, b) = (x[0], x[1]);
+        Ok(match (self.transpose_a, self.transpose_b) {
+            (false, false) => vec![product(dy, b, false, true, a)?, product(a, dy, true, false, b)?],
+            (false, true) => vec![product(dy, b, false, false, a)?, product(dy, a, true, false, b)?],
+            (true, false) => vec![product(b, dy, false, true, a)?, product(a, dy, false, false, b)?],
+            (true, true) => vec![product(b, dy, true, true, a)?, product(dy, a, true, true, b)?],
+        })
+    }
+
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
+        let (a, b) = (x[0].shape(), x[1].shape());
+        let ((m, inner), (_, cols)) = (extent(a, self.transpose_a), extent(b, self.transpose_b));
+        let batch = y[0].shape().n;
+        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+            let (k, n) = (i / batch, i % batch);
+            let left = matrix(x[0].image(k, n), a, self.transpose_a);
+            let right = matrix(x[1].image(k, n), b, self.transpose_b);
+            gemm([m, cols, inner], left, right, y, cols, false);
+        });
+    }
+
+    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
+        Vec::new()
+    }
+
+    fn flops(&self, x: &[Shape], y: &[Shape]) -> u64 {
+        2 * (y[0].len() * extent(x[0], self.transpose_a).1) as u64
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        let case = |transpose_a, transpose_b, a, b| Sample::normal(Self { transpose_a, transpose_b }, &[a, b]);
+        vec![
+            case(false, true, [1, 1, 1, 1, 1], [1, 1, 1, 1, 1]),
+            case(false, true, [1, 2, 7, 5, 6], [3, 2, 1, 9, 6]),
+            case(false, true, [1, 3, 9, 17, 32], [1, 1, 1, 19, 32]),
+            case(false, false, [2, 3, 4, 5, 6], [1, 3, 1, 6, 7]),
+            case(true, false, [2, 1, 1, 35, 4], [2, 3, 1, 35, 5]),
+            case(true, true, [1, 2, 1, 6, 3], [2, 2, 1, 5, 6]),
+        ]
+    }
+}

@@ -1,0 +1,298 @@
+//! The registry of kernels: what each computes, its gradient, its CPU twin and its GPU dispatches.
+//!
+//! Every tensor has the shape `[k, n, h, w, c]`: landmarks, batch, height, width, channels, channels fastest. A landmark
+//! extent of 1 is shared by all landmarks and broadcasts; an extent of K is one slice a landmark. Slices lie
+//! [`Operand::k_stride`] elements apart, and a stride of 0 *is* the broadcast: no kernel has another case for it.
+//!
+//! A new kernel is a file here that implements [`Kernel`], its shaders, and one line in the `registry!` below. Parity
+//! tests, gradient checks, benchmark rows and the documentation table are made from [`Kernel::samples`].
+
+pub mod activation;
+pub mod adamw;
+pub mod concat;
+pub mod conv2d;
+pub mod conv2d_grad;
+pub mod cross_entropy;
+pub mod elementwise;
+pub mod group_norm;
+pub mod heatmap_loss;
+pub mod l2_normalize;
+pub mod matmul;
+mod padded;
+pub mod pool;
+pub mod real;
+pub mod reduce;
+pub mod resize;
+pub mod sample_points;
+pub mod soft_argmax;
+pub mod softmax;
+pub mod tensor;
+pub mod warp;
+
+pub use real::Real;
+pub use tensor::{In, Operand, Out, Shape};
+
+use crate::Result;
+use crate::tape::{Tape, Var};
+use serde::{Deserialize, Serialize};
+
+/// What one execution of a kernel costs, from shapes alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Floating-point operations; a fused multiply-add counts two.
+    pub flops: u64,
+    /// Bytes that must move at least once: every operand read or written once, in f32.
+    pub bytes: u64,
+}
+
+/// A buffer that a dispatch binds, in the order of the shader's `@binding`s after the uniform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// The operation's input of this index.
+    In(usize),
+    /// The operation's output of this index.
+    Out(usize),
+    /// The operation's scratch memory.
+    Scratch,
+}
+
+/// One launch of a shader variant. The executor may split it by workgroups, through the uniform's `base`.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    /// The variant's name in the table that `build.rs` makes of `shaders/variants.txt`.
+    pub shader: &'static str,
+    /// The uniform block without its leading `base: u32`, little-endian words.
+    pub params: Vec<u8>,
+    /// Buffers bound.
+    pub binds: Vec<Bind>,
+    /// The number of workgroups; the shader linearises, so that one number is enough.
+    pub groups: usize,
+}
+
+/// How a test fills an input.
+#[derive(Clone, Copy, Debug)]
+pub enum Domain {
+    /// Standard normal.
+    Normal,
+    /// Uniform between two values.
+    Range(f32, f32),
+    /// Filled by a function from the input's shape and a source of uniform numbers in [0, 1).
+    Fill(fn(Shape, &mut dyn FnMut() -> f32) -> Vec<f32>),
+}
+
+/// One case for parity tests, gradient checks and benchmarks.
+#[derive(Clone, Debug)]
+pub struct Sample<K> {
+    /// The operation.
+    pub op: K,
+    /// Its inputs' shapes and how to fill them.
+    pub inputs: Vec<(Shape, Domain)>,
+}
+
+impl<K> Sample<K> {
+    /// A case whose inputs are all standard normal.
+    pub fn normal(op: K, shapes: &[[usize; 5]]) -> Self {
+        Self { op, inputs: shapes.iter().map(|&s| (Shape::from(s), Domain::Normal)).collect() }
+    }
+
+    /// A case with a domain for each input.
+    pub fn new(op: K, inputs: &[([usize; 5], Domain)]) -> Self {
+        Self { op, inputs: inputs.iter().map(|&(s, d)| (Shape::from(s), d)).collect() }
+    }
+
+    fn map<L>(self, f: impl Fn(K) -> L) -> Sample<L> {
+        Sample { op: f(self.op), inputs: self.inputs }
+    }
+}
+
+/// An operation on tensors.
+pub trait Kernel: Clone + Sized {
+    /// The name in tables, labels and error messages.
+    const NAME: &'static str;
+
+    /// The outputs' shapes, or why the inputs do not fit.
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>>;
+
+    /// Appends the gradient: given the gradient `dy` of output 0, one gradient an input, `None` where none flows.
+    /// A gradient may keep the landmark extent of the output; the tape sums it down to the input's.
+    fn grad(&self, _tape: &mut Tape, x: &[Var], _y: &[Var], _dy: Var) -> Result<Vec<Option<Var>>> {
+        Ok(vec![None; x.len()])
+    }
+
+    /// The CPU twin. An output's old content is undefined, but for kernels that [update](Kernel::in_place) state.
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]);
+
+    /// The launches that compute the outputs on a GPU.
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch>;
+
+    /// Elements of scratch memory, from shapes alone.
+    fn scratch(&self, _x: &[Shape], _y: &[Shape]) -> usize {
+        0
+    }
+
+    /// Floating-point operations; the default counts one an output element.
+    fn flops(&self, _x: &[Shape], y: &[Shape]) -> u64 {
+        y.iter().map(|s| s.len() as u64).sum()
+    }
+
+    /// The same operation with this activation applied to its output, if it has that epilogue and none yet.
+    fn with_activation(&self, _activation: activation::Activation) -> Option<Self> {
+        None
+    }
+
+    /// Whether the outputs are persistent state that is read and updated.
+    fn in_place(&self) -> bool {
+        false
+    }
+
+    /// Cases for tests and benchmarks: awkward sizes first.
+    fn samples() -> Vec<Sample<Self>>;
+}
+
+macro_rules! registry {
+    ($($(#[$doc:meta])* $module:ident::$kernel:ident,)*) => {
+        /// Any kernel, as plain data.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        pub enum Op { $($(#[$doc])* $kernel($module::$kernel),)* }
+
+        $(impl From<$module::$kernel> for Op {
+            fn from(kernel: $module::$kernel) -> Self { Op::$kernel(kernel) }
+        })*
+
+        impl Op {
+            /// The names of all kernels, in registry order.
+            pub const NAMES: &'static [&'static str] = &[$($module::$kernel::NAME,)*];
+
+            /// See [`Kernel::NAME`].
+            pub fn name(&self) -> &'static str {
+                match self { $(Op::$kernel(_) => $module::$kernel::NAME,)* }
+            }
+
+            /// See [`Kernel::infer`].
+            pub fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>> {
+                match self { $(Op::$kernel(op) => op.infer(x),)* }
+            }
+
+            /// See [`Kernel::grad`].
+            pub fn grad(&self, tape: &mut Tape, x: &[Var], y: &[Var], dy: Var) -> Result<Vec<Option<Var>>> {
+                match self { $(Op::$kernel(op) => op.grad(tape, x, y, dy),)* }
+            }
+
+            /// See [`Kernel::cpu`].
+            pub fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
+                match self { $(Op::$kernel(op) => op.cpu(x, y, scratch),)* }
+            }
+
+            /// See [`Kernel::gpu`].
+            pub fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+                match self { $(Op::$kernel(op) => op.gpu(x, y),)* }
+            }
+
+            /// See [`Kernel::scratch`].
+            pub fn scratch(&self, x: &[Shape], y: &[Shape]) -> usize {
+                match self { $(Op::$kernel(op) => op.scratch(x, y),)* }
+            }
+
+            /// See [`Cost`].
+            pub fn cost(&self, x: &[Shape], y: &[Shape]) -> Cost {
+                let elements: usize = x.iter().chain(y).map(|s| s.len()).sum();
+                let flops = match self { $(Op::$kernel(op) => op.flops(x, y),)* };
+                Cost { flops, bytes: 4 * elements as u64 }
+            }
+
+            /// See [`Kernel::with_activation`].
+            pub fn with_activation(&self, activation: activation::Activation) -> Option<Op> {
+                match self { $(Op::$kernel(op) => op.with_activation(activation).map(Op::$kernel),)* }
+            }
+
+            /// See [`Kernel::in_place`].
+            pub fn in_place(&self) -> bool {
+                match self { $(Op::$kernel(op) => op.in_place(),)* }
+            }
+
+            /// See [`Kernel::samples`]: those of every kernel.
+            pub fn samples() -> Vec<Sample<Op>> {
+                let mut all = Vec::new();
+                $(all.extend($module::$kernel::samples().into_iter().map(|s| s.map(Op::$kernel)));)*
+                all
+            }
+        }
+    };
+}
+
+registry! {
+    /// Convolution with bias, rank-r parallel adapter and activation.
+    conv2d::Conv2d,
+    /// Gradient of the convolution with respect to its input.
+    conv2d_grad::Conv2dGradInput,
+    /// Gradient of the convolution with respect to its weight.
+    conv2d_grad::Conv2dGradWeight,
+    /// Group normalisation with an affine and an activation.
+    group_norm::GroupNorm,
+    /// Gradient of the group normalisation with respect to its input.
+    group_norm::GroupNormGradInput,
+    /// Gradient of the group normalisation with respect to its affine.
+    group_norm::GroupNormGradAffine,
+    /// Activation.
+    activation::Activate,
+    /// Gradient of an activation, from its output.
+    activation::ActivateGrad,
+    /// 2x2 pooling.
+    pool::Pool,
+    /// Gradient of the pooling.
+    pool::PoolGrad,
+    /// Bilinear resize.
+    resize::Resize,
+    /// Gradient of the bilinear resize.
+    resize::ResizeGrad,
+    /// Concatenation along the channels.
+    concat::Concat,
+    /// A range of channels.
+    concat::SliceChannels,
+    /// Channels put into a wider tensor of zeros.
+    concat::PadChannels,
+    /// Sum, difference or product with broadcasting.
+    elementwise::Binary,
+    /// `a x + b`.
+    elementwise::ScaleShift,
+    /// A constant.
+    elementwise::Fill,
+    /// Sums over any axes, in a fixed order.
+    reduce::Sum,
+    /// L2 normalisation over the channels.
+    l2_normalize::L2Normalize,
+    /// Gradient of the L2 normalisation.
+    l2_normalize::L2NormalizeGrad,
+    /// Bilinear sampling at points.
+    sample_points::SamplePoints,
+    /// Gradient of the bilinear sampling with respect to the map.
+    sample_points::SamplePointsGrad,
+    /// A matrix product for each landmark and sample: the similarity of point features against a feature map.
+    matmul::MatMul,
+    /// Softmax over the pixels of each channel.
+    softmax::SpatialSoftmax,
+    /// Gradient of the spatial softmax.
+    softmax::SpatialSoftmaxGrad,
+    /// Normalised target maps around points.
+    softmax::TargetMaps,
+    /// Spatial-softmax cross-entropy with soft targets.
+    cross_entropy::SpatialCrossEntropy,
+    /// Gradient of the spatial-softmax cross-entropy.
+    cross_entropy::SpatialCrossEntropyGrad,
+    /// Focal binary cross-entropy of heatmap logits.
+    heatmap_loss::FocalBce,
+    /// Gradient of the focal binary cross-entropy.
+    heatmap_loss::FocalBceGrad,
+    /// L1 loss under a mask.
+    heatmap_loss::MaskedL1,
+    /// Gradient of the masked L1 loss.
+    heatmap_loss::MaskedL1Grad,
+    /// Local soft-argmax with peak and spread.
+    soft_argmax::SoftArgmax,
+    /// Affine crop of stored images with photometric augmentation.
+    warp::WarpAugment,
+    /// Sum of squares of each block of a flat buffer.
+    adamw::BlockSquares,
+    /// AdamW with clipping, finite check and EMA over the flat parameter buffer.
+    adamw::AdamW,
+}

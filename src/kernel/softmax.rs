@@ -1,0 +1,191 @@
+//! The softmax over the pixels of each channel, and target maps around points.
+//!
+//! ```text
+//! p[i] = exp(x[i] - max) / sum_j exp(x[j] - max);      dx = p (dy - sum_j p[j] dy[j])
+//! ```
+
+use super::tensor::expect;
+use super::{Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape};
+use crate::Result;
+use crate::tape::{Tape, Var};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// The maximum and the sum of `exp(x - maximum)` of each channel.
+pub(crate) fn max_and_sum<T: Real>(x: &[T], c: usize) -> Vec<(T, T)> {
+    let mut stats = vec![(T::neg_infinity(), T::zero()); c];
+    for pixel in x.chunks_exact(c) {
+        stats.iter_mut().zip(pixel).for_each(|(s, &v)| s.0 = s.0.max(v));
+    }
+    for pixel in x.chunks_exact(c) {
+        stats.iter_mut().zip(pixel).for_each(|(s, &v)| s.1 += (v - s.0).exp());
+    }
+    stats
+}
+
+/// `[k, n, h, w, c]`, each channel a distribution over `h, w`. Input: logits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpatialSoftmax {}
+
+impl Kernel for SpatialSoftmax {
+    const NAME: &'static str = "spatial_softmax";
+
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>> {
+        Ok(vec![x[0]])
+    }
+
+    fn grad(&self, tape: &mut Tape, _: &[Var], y: &[Var], dy: Var) -> Result<Vec<Option<Var>>> {
+        Ok(vec![Some(tape.push1(SpatialSoftmaxGrad {}, &[y[0], dy])?)])
+    }
+
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
+        let Shape { n, c, .. } = x[0].shape();
+        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+            let x = x[0].image(i / n, i % n);
+            let stats = max_and_sum(x, c);
+            for (y, x) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
+                for ((y, &x), &(max, sum)) in y.iter_mut().zip(x).zip(&stats) {
+                    *y = (x - max).exp() / sum;
+                }
+            }
+        });
+    }
+
+    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
+        Vec::new()
+    }
+
+    fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {
+        5 * x[0].len() as u64
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        [[1, 1, 1, 1, 1], [2, 3, 5, 4, 3], [1, 2, 33, 17, 2]].map(|x| Sample::normal(Self {}, &[x])).into()
+    }
+}
+
+/// Inputs: `p, dy`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpatialSoftmaxGrad {}
+
+impl Kernel for SpatialSoftmaxGrad {
+    const NAME: &'static str = "spatial_softmax_grad";
+
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>> {
+        expect(Self::NAME, x[0] == x[1], || format!("{:?} and {:?} differ", x[0], x[1]))?;
+        Ok(vec![x[0]])
+    }
+
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
+        let Shape { n, c, .. } = x[0].shape();
+        y[0].images().into_par_iter().enumerate().for_each(|(i, dx)| {
+            let (p, dy) = (x[0].image(i / n, i % n), x[1].image(i / n, i % n));
+            let mut along = vec![T::zero(); c];
+            for (p, dy) in p.chunks_exact(c).zip(dy.chunks_exact(c)) {
+                along.iter_mut().zip(p).zip(dy).for_each(|((sum, &p), &dy)| *sum += p * dy);
+            }
+            for ((dx, p), dy) in dx.chunks_exact_mut(c).zip(p.chunks_exact(c)).zip(dy.chunks_exact(c)) {
+                for (((dx, &p), &dy), &along) in dx.iter_mut().zip(p).zip(dy).zip(&along) {
+                    *dx = p * (dy - along);
+                }
+            }
+        });
+    }
+
+    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
+        Vec::new()
+    }
+
+    fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {
+        4 * x[0].len() as u64
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        let case = |x: [usize; 5]| Sample::new(Self {}, &[(x, Domain::Range(0.0, 0.1)), (x, Domain::Normal)]);
+        [[1, 1, 1, 1, 1], [2, 3, 5, 4, 3], [1, 2, 33, 17, 2]].map(case).into()
+    }
+}
+
+/// The form of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// A Gaussian with this standard deviation in pixels of the map.
+    Gaussian(f32),
+    /// The four pixels around the point, with the weights of bilinear interpolation.
+    Tent,
+}
+
+/// Added to the sum over an axis before dividing by it: far outside the map, a target fades to zero.
+pub const TARGET_EPS: f64 = 1e-6;
+
+/// A map a point, of sum one where the point is inside: `[k, n, 1, p, 2]` -> `[k, n, h, w, p]`. Points are given in a finer
+/// grid as to [`SamplePoints`](super::sample_points::SamplePoints). Input: points.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetMaps {
+    /// Height of the maps.
+    pub h: usize,
+    /// Width of the maps.
+    pub w: usize,
+    /// How many times the points' grid is as fine as the maps.
+    pub scale: f32,
+    /// The form.
+    pub target: Target,
+}
+
+impl TargetMaps {
+    /// The factor along one axis of `extent` pixels.
+    fn axis<T: Real>(&self, point: T, extent: usize) -> Vec<T> {
+        let half = T::of(0.5);
+        let u = (point + half) / T::of(self.scale.into()) - half;
+        let value = |i: usize| {
+            let d = T::of(i as f64) - u;
+            match self.target {
+                Target::Gaussian(sigma) => (-(d * d) / T::of(2.0 * f64::from(sigma) * f64::from(sigma))).exp(),
+                Target::Tent => (T::one() - d.abs()).max(T::zero()),
+            }
+        };
+        let mut axis: Vec<T> = (0..extent).map(value).collect();
+        let sum = axis.iter().copied().sum::<T>() + T::of(TARGET_EPS);
+        axis.iter_mut().for_each(|v| *v = *v / sum);
+        axis
+    }
+}
+
+impl Kernel for TargetMaps {
+    const NAME: &'static str = "target_maps";
+
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>> {
+        let fits = x[0].c == 2 && x[0].h == 1 && self.h > 0 && self.w > 0 && self.scale > 0.0;
+        expect(Self::NAME, fits, || format!("{:?} are not points", x[0]))?;
+        Ok(vec![Shape { h: self.h, w: self.w, c: x[0].w, ..x[0] }])
+    }
+
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
+        let Shape { n, w: points, .. } = x[0].shape();
+        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+            for (p, point) in x[0].image(i / n, i % n).chunks_exact(2).enumerate() {
+                let (columns, rows) = (self.axis(point[0], self.w), self.axis(point[1], self.h));
+                for (pixel, y) in y.iter_mut().skip(p).step_by(points).enumerate() {
+                    *y = rows[pixel / self.w] * columns[pixel % self.w];
+                }
+            }
+        });
+    }
+
+    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
+        Vec::new()
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        let case = |h, w, scale, target, points: [usize; 5]| {
+            Sample::new(Self { h, w, scale, target }, &[(points, Domain::Range(-1.0, 12.0))])
+        };
+        vec![
+            case(1, 1, 1.0, Target::Tent, [1, 1, 1, 1, 2]),
+            case(7, 5, 2.0, Target::Tent, [2, 3, 1, 4, 2]),
+            case(9, 17, 1.0, Target::Gaussian(1.5), [1, 2, 1, 3, 2]),
+            case(12, 12, 1.0, Target::Gaussian(2.0), [3, 2, 1, 1, 2]),
+        ]
+    }
+}

@@ -1,0 +1,183 @@
+//! Shapes, operands (a shape and where its landmark slices lie), and the CPU twins' views of memory.
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// `[landmarks, batch, height, width, channels]`, channels fastest.
+///
+/// A convolution weight is `[landmarks, c_out, k_h, k_w, c_in]`; a vector lies along `c`; points are `[k, n, 1, p, 2]`, x
+/// before y.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "[usize; 5]", into = "[usize; 5]")]
+pub struct Shape {
+    /// Landmarks: 1 is shared by all.
+    pub k: usize,
+    /// Batch.
+    pub n: usize,
+    /// Height.
+    pub h: usize,
+    /// Width.
+    pub w: usize,
+    /// Channels.
+    pub c: usize,
+}
+
+impl Shape {
+    /// Elements in all.
+    pub fn len(&self) -> usize {
+        self.k * self.slice_len()
+    }
+
+    /// Whether an extent is zero.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Elements of one landmark's slice.
+    pub fn slice_len(&self) -> usize {
+        self.n * self.image_len()
+    }
+
+    /// Elements of one sample.
+    pub fn image_len(&self) -> usize {
+        self.h * self.w * self.c
+    }
+
+    /// Pixels of one sample.
+    pub fn pixels(&self) -> usize {
+        self.h * self.w
+    }
+
+    /// The same shape with another landmark extent.
+    pub fn with_k(self, k: usize) -> Self {
+        Self { k, ..self }
+    }
+
+    /// The same shape with another number of channels.
+    pub fn with_c(self, c: usize) -> Self {
+        Self { c, ..self }
+    }
+
+    /// The landmark extent of an operation on these shapes: 1 broadcasts against K.
+    pub fn broadcast_k(op: &'static str, shapes: &[Shape]) -> Result<usize> {
+        let k = shapes.iter().map(|s| s.k).max().unwrap_or(1);
+        match shapes.iter().find(|s| s.k != 1 && s.k != k) {
+            Some(s) => Err(Error::Shape { op, cause: format!("landmark extents {} and {k} do not broadcast", s.k) }),
+            None => Ok(k),
+        }
+    }
+
+    /// The extents in order.
+    pub fn dims(self) -> [usize; 5] {
+        self.into()
+    }
+}
+
+impl From<[usize; 5]> for Shape {
+    fn from([k, n, h, w, c]: [usize; 5]) -> Self {
+        Self { k, n, h, w, c }
+    }
+}
+
+impl From<Shape> for [usize; 5] {
+    fn from(s: Shape) -> Self {
+        [s.k, s.n, s.h, s.w, s.c]
+    }
+}
+
+impl std::fmt::Debug for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "[{}, {}, {}, {}, {}]", self.k, self.n, self.h, self.w, self.c)
+    }
+}
+
+/// Fails with a message unless a condition on shapes holds.
+pub(crate) fn expect(op: &'static str, holds: bool, cause: impl FnOnce() -> String) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::Shape { op, cause: cause() }) }
+}
+
+/// A shape and the distance between its landmark slices, in elements; 0 where all landmarks share the one slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operand {
+    /// The shape.
+    pub shape: Shape,
+    /// Elements between landmark slices. Slices of a parameter lie one landmark's whole model apart.
+    pub k_stride: usize,
+}
+
+impl Operand {
+    /// Slices one after another without gaps.
+    pub fn dense(shape: Shape) -> Self {
+        Self { shape, k_stride: if shape.k == 1 { 0 } else { shape.slice_len() } }
+    }
+
+    /// Elements from the first to the last, gaps included.
+    pub fn span(&self) -> usize {
+        (self.shape.k - 1) * self.k_stride + self.shape.slice_len()
+    }
+}
+
+/// A tensor that a CPU twin reads.
+pub struct In<'a, T> {
+    slices: Vec<&'a [T]>,
+    shape: Shape,
+}
+
+impl<'a, T> In<'a, T> {
+    /// A view of one slice a landmark of the shape.
+    pub(crate) fn new(slices: Vec<&'a [T]>, shape: Shape) -> Self {
+        Self { slices, shape }
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Landmark `k`'s slice `[n, h, w, c]`; every `k` is valid where the extent is 1.
+    pub fn slice(&self, k: usize) -> &'a [T] {
+        self.slices[if self.shape.k == 1 { 0 } else { k }]
+    }
+
+    /// The sample `[h, w, c]` of landmark `k`; every `n` is valid where the batch extent is 1.
+    pub fn image(&self, k: usize, n: usize) -> &'a [T] {
+        let len = self.shape.image_len();
+        let n = if self.shape.n == 1 { 0 } else { n };
+        &self.slice(k)[n * len..][..len]
+    }
+}
+
+/// A tensor that a CPU twin writes.
+pub struct Out<'a, T> {
+    slices: Vec<&'a mut [T]>,
+    shape: Shape,
+}
+
+impl<'a, T> Out<'a, T> {
+    /// A view of one slice a landmark of the shape.
+    pub(crate) fn new(slices: Vec<&'a mut [T]>, shape: Shape) -> Self {
+        Self { slices, shape }
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// All landmarks' slices `[n, h, w, c]`.
+    pub fn slices(&mut self) -> impl Iterator<Item = &mut [T]> {
+        self.slices.iter_mut().map(|slice| &mut **slice)
+    }
+
+    /// All samples `[h, w, c]`, landmark by landmark.
+    pub fn images(&mut self) -> Vec<&mut [T]> {
+        let len = self.shape.image_len();
+        self.slices().flat_map(|slice| slice.chunks_mut(len)).collect()
+    }
+
+    /// The one slice of a tensor that all landmarks share.
+    pub fn shared(&mut self) -> &mut [T] {
+        assert_eq!(self.shape.k, 1, "only for tensors of landmark extent 1");
+        self.slices[0]
+    }
+}

@@ -1,0 +1,185 @@
+//! Crops of stored images under an affine map, with photometric augmentation.
+//!
+//! For output pixel (x, y) of a sample, with the pixels of its stored image read bilinearly and clamped at the edges:
+//!
+//! ```text
+//! v = image(m (x, y, 1)),  blurred by a 1-2-1 binomial with taps `blur` output pixels apart
+//! v = (clamp(v, 0, 1)^gamma - 1/2) contrast + brightness + noise z(seed, pixel)
+//! ```
+//!
+//! The result is centred on 0: mid grey is 0. `z` has mean 0 and variance 1: four 16-bit uniforms of a counter-based hash, summed, which is
+//! the same on every device.
+
+use super::tensor::expect;
+use super::{Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape};
+use crate::Result;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// Numbers a sample in the table.
+pub const FIELDS: usize = 16;
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WarpRow {
+    /// Index of the stored image.
+    pub image: usize,
+    /// Its width in the store, pixels; the rest of its frame is padding.
+    pub width: usize,
+    /// Its height in the store, pixels.
+    pub height: usize,
+    /// Maps output (x, y, 1) to stored pixels, row by row.
+    pub matrix: [[f64; 3]; 2],
+    /// Exponent of the grey value; 1 leaves it.
+    pub gamma: f64,
+    /// Factor around mid grey; 1 leaves it.
+    pub contrast: f64,
+    /// Summand; 0 leaves it.
+    pub brightness: f64,
+    /// Standard deviation of the noise.
+    pub noise: f64,
+    /// Distance of the blur's taps in output pixels; 0 is sharp.
+    pub blur: f64,
+    /// Key of the noise, below 2^24 so that f32 holds it.
+    pub seed: u32,
+}
+
+impl WarpRow {
+    /// A plain view of an image: no augmentation.
+    pub fn plain(image: usize, width: usize, height: usize, matrix: [[f64; 3]; 2]) -> Self {
+        Self {
+            image,
+            width,
+            height,
+            matrix,
+            gamma: 1.0,
+            contrast: 1.0,
+            brightness: 0.0,
+            noise: 0.0,
+            blur: 0.0,
+            seed: 0,
+        }
+    }
+
+    /// The row as it is uploaded.
+    pub fn encode(&self) -> [f32; FIELDS] {
+        let [[a, b, c], [d, e, f]] = self.matrix;
+        let photometric =
+            [self.gamma, self.contrast, self.brightness, self.noise, self.blur, f64::from(self.seed), 0.0];
+        let fields = [self.image as f64, self.width as f64, self.height as f64, a, b, c, d, e, f];
+        let mut row = [0.0; FIELDS];
+        row.iter_mut().zip(fields.iter().chain(&photometric)).for_each(|(to, &v)| *to = v as f32);
+        row
+    }
+}
+
+/// Images `[1, images, H, W, 1]` by a table `[k, n, 1, 1, 16]` -> crops `[k, n, h, w, 1]`. Inputs: images, table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WarpAugment {
+    /// Height of a crop.
+    pub h: usize,
+    /// Width of a crop.
+    pub w: usize,
+}
+
+fn hash(mut v: u32) -> u32 {
+    v = v.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+    v = ((v >> ((v >> 28) + 4)) ^ v).wrapping_mul(277_803_737);
+    (v >> 22) ^ v
+}
+
+/// Mean 0, variance 1.
+fn noise<T: Real>(seed: u32, pixel: u32) -> T {
+    let a = hash(pixel ^ hash(seed));
+    let b = hash(a ^ 0x9e37_79b9);
+    let sum = (a & 0xffff) + (a >> 16) + (b & 0xffff) + (b >> 16);
+    // Four uniforms on 0..65535 have mean 2 * 65535 and variance (65536^2 - 1) / 3.
+    T::of((f64::from(sum) - 131_070.0) * (3f64.sqrt() / 65_536.0))
+}
+
+impl Kernel for WarpAugment {
+    const NAME: &'static str = "warp_augment";
+
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>> {
+        let (images, table) = (x[0], x[1]);
+        let fits = images.k == 1 && images.c == 1 && table.image_len() == FIELDS && self.h > 0 && self.w > 0;
+        expect(Self::NAME, fits, || format!("table {table:?} does not fit images {images:?}"))?;
+        Ok(vec![Shape { h: self.h, w: self.w, c: 1, ..table }])
+    }
+
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
+        let (frame, n) = (x[0].shape(), x[1].shape().n);
+        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+            let row = x[1].image(i / n, i % n);
+            let (image, seed) = (x[0].image(0, row[0].f64() as usize), row[14].f64() as u32);
+            let (right, bottom) = (row[1] - T::one(), row[2] - T::one());
+            let at = |px: T, py: T| {
+                let sx = (row[3] * px + row[4] * py + row[5]).max(T::zero()).min(right);
+                let sy = (row[6] * px + row[7] * py + row[8]).max(T::zero()).min(bottom);
+                let (x0, y0) = (sx.floor(), sy.floor());
+                let (fx, fy) = (sx - x0, sy - y0);
+                let (x1, y1) = ((x0 + T::one()).min(right), (y0 + T::one()).min(bottom));
+                let pixel = |x: T, y: T| image[y.f64() as usize * frame.w + x.f64() as usize];
+                let top = pixel(x0, y0) + (pixel(x1, y0) - pixel(x0, y0)) * fx;
+                let low = pixel(x0, y1) + (pixel(x1, y1) - pixel(x0, y1)) * fx;
+                top + (low - top) * fy
+            };
+            let [gamma, contrast, brightness, sigma, blur] = [row[9], row[10], row[11], row[12], row[13]];
+            for (pixel, y) in y.iter_mut().enumerate() {
+                let (px, py) = (T::of((pixel % self.w) as f64), T::of((pixel / self.w) as f64));
+                let mut v = if blur > T::zero() {
+                    let across = |y: T| at(px - blur, y) + T::of(2.0) * at(px, y) + at(px + blur, y);
+                    (across(py - blur) + T::of(2.0) * across(py) + across(py + blur)) / T::of(16.0)
+                } else {
+                    at(px, py)
+                };
+                v = v.max(T::zero()).min(T::one());
+                if gamma != T::one() {
+                    v = v.powf(gamma);
+                }
+                *y = (v - T::of(0.5)) * contrast + brightness;
+                if sigma > T::zero() {
+                    *y += sigma * noise(seed, pixel as u32);
+                }
+            }
+        });
+    }
+
+    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
+        Vec::new()
+    }
+
+    fn flops(&self, _: &[Shape], y: &[Shape]) -> u64 {
+        30 * y[0].len() as u64
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        fn table(shape: Shape, uniform: &mut dyn FnMut() -> f32) -> Vec<f32> {
+            let mut rows = Vec::new();
+            for i in 0..shape.k * shape.n {
+                let mut range = |low: f64, high: f64| low + (high - low) * f64::from(uniform());
+                let matrix = [
+                    [range(0.5, 1.5), range(-0.5, 0.5), range(-3.0, 3.0)],
+                    [range(-0.5, 0.5), range(0.5, 1.5), range(-3.0, 3.0)],
+                ];
+                let plain = WarpRow::plain(i % 3, 9 - i % 2, 7 - i % 3, matrix);
+                let augmented = WarpRow {
+                    gamma: range(0.7, 1.4),
+                    contrast: range(0.7, 1.4),
+                    brightness: range(-0.2, 0.2),
+                    noise: 0.05,
+                    blur: if i % 2 == 0 { 0.0 } else { 0.7 },
+                    seed: 12_345 + i as u32,
+                    ..plain
+                };
+                rows.extend(if i == 0 { plain } else { augmented }.encode());
+            }
+            rows
+        }
+        let case = |h, w, k, n| {
+            let images = ([1, 3, 7, 9, 1], Domain::Range(0.0, 1.0));
+            Sample::new(Self { h, w }, &[images, ([k, n, 1, 1, FIELDS], Domain::Fill(table))])
+        };
+        vec![case(1, 1, 1, 1), case(8, 5, 2, 3), case(17, 16, 1, 4)]
+    }
+}

@@ -1,0 +1,23 @@
+//! Anatomical landmark detection from one annotated image: a hand-written compute engine and the method that runs on it.
+//!
+//! ```text
+//! images + one template -> data -> [ tape -> plan -> executor ] -> weights file -> detections, reports
+//! ```
+//!
+//! Every tensor has a landmark axis. Extent 1 is *alike* (shared by all landmarks), extent K is *distinct* (one slice a
+//! landmark), and operations broadcast between the two. `ARCHITECTURE.md` tells the rest.
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod cpu;
+pub mod data;
+pub mod error;
+pub mod eval;
+pub mod kernel;
+pub mod plan;
+pub mod random;
+#[cfg(feature = "cli")]
+pub mod report;
+pub mod tape;
+
+pub use error::{Error, Result};

@@ -1,0 +1,64 @@
+//! Reverse-mode differentiation: appends the gradient of a scalar as ordinary operations.
+
+use super::{Region, Source, Tape, Var};
+use crate::Result;
+use crate::kernel::Shape;
+use crate::kernel::elementwise::{Fill, ScaleShift};
+use crate::kernel::reduce::Sum;
+use crate::kernel::tensor::expect;
+use std::collections::BTreeMap;
+
+impl Tape {
+    /// Appends the gradients of a scalar with respect to everything it depends on, and stores those of the parameters of
+    /// [`Region::Params`] in [`Region::Grads`]. Returns the gradient of each tensor that has one.
+    ///
+    /// Gradients that nothing reads cost nothing: the plan drops them.
+    pub fn backward(&mut self, loss: Var) -> Result<BTreeMap<Var, Var>> {
+        let scalar = self.shape(loss).len() == 1;
+        expect("backward", scalar, || format!("the loss must be a scalar, not {:?}", self.shape(loss)))?;
+        let one = self.push1(Fill { shape: self.shape(loss), value: 1.0 }, &[])?;
+        let mut gradients = BTreeMap::from([(loss, one)]);
+        for index in (0..self.nodes.len()).rev() {
+            let node = self.nodes[index].clone();
+            let Some(&dy) = node.outputs.first().and_then(|y| gradients.get(y)) else { continue };
+            let dx = node.op.grad(self, &node.inputs, &node.outputs, dy)?;
+            for (&x, dx) in node.inputs.iter().zip(dx) {
+                let Some(dx) = dx else { continue };
+                let dx = self.sum_to(dx, self.shape(x))?;
+                let total = match gradients.get(&x) {
+                    Some(&sum) => self.add(sum, dx)?,
+                    None => dx,
+                };
+                gradients.insert(x, total);
+            }
+        }
+        self.store_gradients(&gradients)?;
+        Ok(gradients)
+    }
+
+    /// Sums over the axes in which a shape has extent 1: the gradient of a broadcast.
+    pub fn sum_to(&mut self, x: Var, shape: Shape) -> Result<Var> {
+        let from = self.shape(x);
+        if from == shape {
+            return Ok(x);
+        }
+        let keep = std::array::from_fn(|axis| from.dims()[axis] == shape.dims()[axis]);
+        let fits = (0..5).all(|axis| keep[axis] || shape.dims()[axis] == 1);
+        expect("sum", fits, || format!("{from:?} cannot be summed to {shape:?}"))?;
+        self.push1(Sum { keep }, &[x])
+    }
+
+    fn store_gradients(&mut self, gradients: &BTreeMap<Var, Var>) -> Result<()> {
+        let parameters = self.parameters.get(&Region::Params).cloned().unwrap_or_default();
+        for (index, (_, parameter)) in parameters.iter().enumerate() {
+            let Some(&gradient) = gradients.get(parameter) else { continue };
+            // Two parameters may receive the same tensor as gradient; each then needs a copy in its own place.
+            let stored = match self.tensors[gradient.0 as usize].source {
+                Source::Computed => gradient,
+                _ => self.push1(ScaleShift { scale: 1.0, shift: 0.0 }, &[gradient])?,
+            };
+            self.tensors[stored.0 as usize].source = Source::Gradient(index);
+        }
+        Ok(())
+    }
+}
