@@ -11,9 +11,14 @@
 
 pub mod cpu;
 pub mod data;
+pub mod detect;
+pub mod device;
 pub mod error;
 pub mod eval;
 pub mod kernel;
+pub mod learn;
+pub mod model;
+pub mod nn;
 pub mod plan;
 pub mod random;
 #[cfg(feature = "cli")]

@@ -118,7 +118,12 @@ impl Layout {
                     Init::Zeros => {}
                     Init::Ones => slice.fill(1.0),
                     Init::Normal(std) => {
-                        let who = if parameter.shape.k == 1 { u64::MAX } else { landmarks[k] as u64 };
+                        // A model of one landmark starts as that landmark's part of a larger one.
+                        let who = match landmarks {
+                            [only] => *only as u64,
+                            _ if parameter.shape.k == 1 => u64::MAX,
+                            many => many[k] as u64,
+                        };
                         let mut random = Stream::new(seed, &[crate::random::hash_str(&parameter.name), who]);
                         slice.fill_with(|| random.normal() as f32 * std);
                     }

@@ -1,0 +1,123 @@
+//! A run's folder: finished stages, and the checkpoint of the one in progress.
+//!
+//! Every file is written whole under a temporary name, synced and renamed: a crash, a kill or a full disk at any moment
+//! leaves the last checkpoint readable.
+
+use super::labels::{PseudoLabels, UpdateLog};
+use crate::data::labels::{read_capped, write_atomic};
+use crate::{Error, Result};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// What a stage wrote down while it trained.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageLog {
+    /// Loss of each step and landmark (one number a step for match).
+    pub losses: Vec<Vec<f64>>,
+    /// Updates of pseudo-labels.
+    pub updates: Vec<UpdateLog>,
+}
+
+/// The state of a stage between two steps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The stage.
+    pub stage: String,
+    /// The group of landmarks within the stage.
+    pub group: usize,
+    /// Steps done.
+    pub step: usize,
+    /// Its pseudo-labels.
+    pub labels: Vec<PseudoLabels>,
+    /// Its log so far.
+    pub log: StageLog,
+    /// Parameters, moments and average.
+    #[serde(skip)]
+    pub state: Vec<Vec<f32>>,
+}
+
+const CHECKPOINT: &str = "checkpoint.safetensors";
+const MAX_BYTES: u64 = 16 << 30;
+
+/// The folder of a run.
+#[derive(Clone, Debug)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Opens or creates a folder.
+    pub fn create(path: &Path) -> Result<Self> {
+        std::fs::create_dir_all(path).map_err(|e| Error::io(path, "create", e))?;
+        Ok(Self { path: path.into() })
+    }
+
+    /// A file in the folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Whether a file is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.file(name).is_file()
+    }
+
+    /// Writes a value as JSON.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        let json = serde_json::to_vec(value).map_err(|e| Error::input(self.file(name), e.to_string()))?;
+        write_atomic(self.file(name), &json)
+    }
+
+    /// Reads a value that [`RunDir::write_json`] wrote.
+    pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        let path = self.file(name);
+        serde_json::from_slice(&read_capped(&path, MAX_BYTES)?)
+            .map_err(|e| Error::input(&path, format!("{e}; delete the file and resume to compute it again")))
+    }
+
+    /// Saves the state of the stage in progress.
+    pub fn save(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let path = self.file(CHECKPOINT);
+        let refuse = |e: safetensors::SafeTensorError| Error::input(&path, e.to_string());
+        let header = serde_json::to_string(checkpoint).map_err(|e| Error::input(&path, e.to_string()))?;
+        let mut views = Vec::new();
+        for (index, values) in checkpoint.state.iter().enumerate() {
+            let view = TensorView::new(Dtype::F32, vec![values.len()], bytemuck::cast_slice(values)).map_err(refuse)?;
+            views.push((format!("state{index}"), view));
+        }
+        let metadata = HashMap::from([("checkpoint".to_string(), header)]);
+        write_atomic(&path, &safetensors::serialize(views, Some(metadata)).map_err(refuse)?)
+    }
+
+    /// The state to go on from, if there is one.
+    pub fn checkpoint(&self) -> Result<Option<Checkpoint>> {
+        if !self.has(CHECKPOINT) {
+            return Ok(None);
+        }
+        let path = self.file(CHECKPOINT);
+        let remedy = "; delete it to train the stage from its start";
+        let refuse = |cause: String| Error::input(&path, format!("damaged: {cause}{remedy}"));
+        let bytes = read_capped(&path, MAX_BYTES)?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| refuse(e.to_string()))?;
+        let header = metadata.metadata().as_ref().and_then(|map| map.get("checkpoint"));
+        let header = header.ok_or_else(|| refuse("it has no header".into()))?;
+        let mut checkpoint: Checkpoint = serde_json::from_str(header).map_err(|e| refuse(e.to_string()))?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| refuse(e.to_string()))?;
+        for index in 0..tensors.len() {
+            let view = tensors.tensor(&format!("state{index}")).map_err(|e| refuse(e.to_string()))?;
+            checkpoint.state.push(bytemuck::pod_collect_to_vec(view.data()));
+        }
+        Ok(Some(checkpoint))
+    }
+
+    /// Removes the checkpoint of a finished stage.
+    pub fn clear_checkpoint(&self) -> Result<()> {
+        match std::fs::remove_file(self.file(CHECKPOINT)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(self.file(CHECKPOINT), "remove", e)),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The method: three stages from one annotated template and unlabeled images to a fused detector, and the joint baseline.
+
+pub mod augment;
+pub mod checkpoint;
+pub mod config;
+pub mod crops;
+pub mod dataset;
+pub mod fuse;
+pub mod joint;
+pub mod labels;
+pub mod matching;
+pub mod propose;
+pub mod shape;
+pub mod single;
+pub mod trainer;

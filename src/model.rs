@@ -1,0 +1,232 @@
+//! The weights file: one `.safetensors` that holds all a detector needs.
+//!
+//! Tensors `match.*` are the parameters of the matcher, `template.*` what it searches for, `net.*` those of the landmark
+//! model. The metadata's one key `onemark` is a [`Header`] in JSON. A file of another layout, version or landmark count is
+//! refused with the first tensor that does not fit.
+
+use crate::data::labels::{read_capped, write_atomic};
+use crate::learn::config::Config;
+use crate::learn::matching::Features;
+use crate::learn::propose::TemplateFeatures;
+use crate::nn::{Extents, UNet};
+use crate::tape::{Layout, Region, Tape};
+use crate::{Error, Result};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Version of the file's layout.
+pub const VERSION: u32 = 1;
+
+/// Largest weights file that is read, bytes.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// Which of the methods a model is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Stage 1 alone.
+    Match,
+    /// One network for all landmarks.
+    Joint,
+    /// One crop model a landmark.
+    Single,
+    /// Shared crop model with adapters.
+    Fused,
+}
+
+impl Kind {
+    /// All, in the order of tables.
+    pub const ALL: [Self; 4] = [Self::Match, Self::Joint, Self::Single, Self::Fused];
+
+    /// The name in files and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Match => "match",
+            Self::Joint => "joint",
+            Self::Single => "single",
+            Self::Fused => "fused",
+        }
+    }
+}
+
+/// What a weights file says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The method.
+    pub kind: Kind,
+    /// Landmark names in order.
+    pub landmarks: Vec<String>,
+    /// The settings it was trained with: networks, crops, resolutions.
+    pub config: Config,
+    /// Millimetres a pixel of the training images, if known.
+    pub spacing: Option<f64>,
+    /// The annotated image.
+    pub template: String,
+    /// Unlabeled images.
+    pub images: usize,
+    /// The program's version.
+    pub onemark: String,
+}
+
+/// A trained model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// What it is.
+    pub header: Header,
+    /// Flat parameters of the matcher.
+    pub matching: Vec<f32>,
+    /// The template's landmarks and features.
+    pub template: TemplateFeatures,
+    /// Flat parameters of the landmark model; empty for [`Kind::Match`].
+    pub net: Vec<f32>,
+}
+
+impl Header {
+    /// Landmark extents of the crop model, for the kinds that have one.
+    pub fn extents(&self) -> Extents {
+        let k = self.landmarks.len();
+        match self.kind {
+            Kind::Fused => Extents::fused(k, self.config.fuse.rank),
+            _ => Extents::distinct(k),
+        }
+    }
+
+    /// The layouts of the matcher's and the landmark model's parameters.
+    pub fn layouts(&self) -> (Layout, Layout) {
+        let mut tape = Tape::new();
+        UNet::declare(&mut tape, Region::Teacher, &self.config.matching.unet(), Extents::SHARED);
+        match self.kind {
+            Kind::Match => {}
+            Kind::Joint => {
+                let unet = self.config.joint.unet(self.landmarks.len());
+                UNet::declare(&mut tape, Region::Params, &unet, Extents::SHARED);
+            }
+            Kind::Single | Kind::Fused => {
+                UNet::declare(&mut tape, Region::Params, &self.config.crop.unet(), self.extents());
+            }
+        }
+        (tape.layout(Region::Teacher), tape.layout(Region::Params))
+    }
+}
+
+struct NamedTensor {
+    name: String,
+    shape: Vec<usize>,
+    values: Vec<f32>,
+}
+
+impl Model {
+    /// Parameters of the landmark model; of the matcher, for [`Kind::Match`].
+    pub fn parameters(&self) -> usize {
+        let (matching, net) = self.header.layouts();
+        if self.header.kind == Kind::Match { matching.count() } else { net.count() }
+    }
+
+    /// Parameters of the matcher that finds the crops: every method needs them.
+    pub fn matcher_parameters(&self) -> usize {
+        self.header.layouts().0.count()
+    }
+
+    fn tensors(&self) -> Vec<NamedTensor> {
+        let (matching, net) = self.header.layouts();
+        let mut tensors = Vec::new();
+        for (prefix, layout, flat) in [("match", matching, &self.matching), ("net", net, &self.net)] {
+            for (index, parameter) in layout.parameters.iter().enumerate() {
+                tensors.push(NamedTensor {
+                    name: format!("{prefix}.{}", parameter.name),
+                    shape: parameter.shape.dims().into(),
+                    values: layout.extract(flat, index),
+                });
+            }
+        }
+        let k = self.header.landmarks.len();
+        let points = self.template.points.iter().flatten().map(|&v| v as f32).collect();
+        tensors.push(NamedTensor { name: "template.points".into(), shape: vec![k, 2], values: points });
+        for (level, features) in self.template.features.0.iter().enumerate() {
+            let shape = vec![k, features.len() / k.max(1)];
+            tensors.push(NamedTensor { name: format!("template.features{level}"), shape, values: features.clone() });
+        }
+        tensors
+    }
+
+    /// Writes the file; a crash leaves the old one or the new one.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let header = serde_json::to_string(&self.header).expect("a header is JSON");
+        let metadata = HashMap::from([("onemark".to_string(), header)]);
+        let tensors = self.tensors();
+        let bytes = serialize(&tensors, metadata).map_err(|cause| Error::input(path, cause))?;
+        write_atomic(path, &bytes)
+    }
+
+    /// Reads a file that [`Model::write`] wrote; anything else is an error that says what does not fit.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = read_capped(path, MAX_BYTES)?;
+        let refuse = |cause: String| Error::input(path, cause);
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| {
+            refuse(format!("not a safetensors file ({e}); expected weights written by `onemark train`"))
+        })?;
+        let header = metadata
+            .metadata()
+            .as_ref()
+            .and_then(|map| map.get("onemark"))
+            .ok_or_else(|| refuse("a safetensors file of another program: it has no `onemark` header".into()))?;
+        let version = serde_json::from_str::<serde_json::Value>(header).ok().and_then(|v| v["version"].as_u64());
+        if version != Some(VERSION.into()) {
+            let found = version.map_or("none".into(), |v| v.to_string());
+            return Err(refuse(format!("its layout has version {found}, this program reads {VERSION}; train again")));
+        }
+        let header: Header =
+            serde_json::from_str(header).map_err(|e| refuse(format!("its header cannot be read: {e}; train again")))?;
+        if header.landmarks.is_empty() || header.landmarks.len() > 10_000 {
+            return Err(refuse(format!("it names {} landmarks", header.landmarks.len())));
+        }
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| refuse(format!("damaged: {e}")))?;
+        let tensor = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
+            let view = tensors.tensor(name).map_err(|_| refuse(format!("tensor `{name}` is missing")))?;
+            if view.dtype() != Dtype::F32 || view.shape() != shape {
+                let cause = format!("tensor `{name}` is {:?} {:?}, not F32 {shape:?}", view.dtype(), view.shape());
+                return Err(refuse(cause));
+            }
+            let values: Vec<f32> = bytemuck::pod_collect_to_vec(view.data());
+            match values.iter().all(|v| v.is_finite()) {
+                true => Ok(values),
+                false => Err(refuse(format!("tensor `{name}` holds a number that is not finite"))),
+            }
+        };
+        let k = header.landmarks.len();
+        let (matching, net) = header.layouts();
+        let flat = |prefix: &str, layout: &Layout| -> Result<Vec<f32>> {
+            let mut flat = vec![0.0; layout.len()];
+            for (index, parameter) in layout.parameters.iter().enumerate() {
+                let values = tensor(&format!("{prefix}.{}", parameter.name), &parameter.shape.dims())?;
+                layout.insert(&mut flat, index, &values);
+            }
+            Ok(flat)
+        };
+        let points = tensor("template.points", &[k, 2])?;
+        let points = points.chunks(2).map(|p| [f64::from(p[0]), f64::from(p[1])]).collect();
+        let levels = header.config.matching.unet().heads;
+        let features =
+            levels.iter().enumerate().map(|(level, &(_, e))| tensor(&format!("template.features{level}"), &[k, e]));
+        let features = Features(features.collect::<Result<_>>()?);
+        Ok(Self {
+            matching: flat("match", &matching)?,
+            net: flat("net", &net)?,
+            template: TemplateFeatures { points, features },
+            header,
+        })
+    }
+}
+
+fn serialize(tensors: &[NamedTensor], metadata: HashMap<String, String>) -> Result<Vec<u8>, String> {
+    let mut views = Vec::new();
+    for t in tensors {
+        let view = TensorView::new(Dtype::F32, t.shape.clone(), bytemuck::cast_slice(&t.values));
+        views.push((t.name.as_str(), view.map_err(|e| e.to_string())?));
+    }
+    safetensors::serialize(views, Some(metadata)).map_err(|e| e.to_string())
+}
