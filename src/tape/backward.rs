@@ -3,6 +3,7 @@
 use super::{Region, Source, Tape, Var};
 use crate::Result;
 use crate::kernel::Shape;
+use crate::kernel::adamw::{AdamW, BlockSquares, Blocks};
 use crate::kernel::elementwise::{Fill, ScaleShift};
 use crate::kernel::reduce::Sum;
 use crate::kernel::tensor::expect;
@@ -34,6 +35,20 @@ impl Tape {
         }
         self.store_gradients(&gradients)?;
         Ok(gradients)
+    }
+
+    /// Appends one step of AdamW on the parameters of [`Region::Params`], whose gradients [`Tape::backward`] stored, by the
+    /// numbers of a [`Hyper`](crate::kernel::adamw::Hyper). Returns the squared gradient norm of each block, for the host to
+    /// see; a block whose norm is not finite is left as it is.
+    pub fn adamw(&mut self, hyper: Var) -> Result<Var> {
+        let layout = self.layout(Region::Params);
+        let blocks = Blocks::of(&layout);
+        let mut buffer = |region| self.buffer(region, [1, 1, 1, 1, layout.len()]);
+        let gradients = buffer(Region::Grads);
+        let state = [Region::Params, Region::Moment1, Region::Moment2, Region::Ema].map(buffer);
+        let squares = self.push1(BlockSquares { blocks }, &[gradients])?;
+        self.push_in_place(AdamW { blocks }, &[gradients, squares, hyper], &state);
+        Ok(squares)
     }
 
     /// Sums over the axes in which a shape has extent 1: the gradient of a broadcast.
