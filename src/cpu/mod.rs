@@ -4,7 +4,7 @@ pub mod gemm;
 pub(crate) mod scratch;
 mod split;
 
-use crate::kernel::{In, Out, Real};
+use crate::kernel::{In, Operand, Out, Real};
 use crate::plan::{Place, Program};
 use crate::tape::Region;
 use std::collections::BTreeMap;
@@ -84,7 +84,10 @@ impl<T: Real> CpuExecutor<T> {
                 Place::Arena => &arena[..],
                 Place::Region(region) => &regions[&region],
             };
-            from[slot.offset..slot.offset + slot.operand.span()].to_vec()
+            // A parameter's slices lie apart; what is returned has no gaps.
+            let Operand { shape, k_stride } = slot.operand;
+            let slice = |k| &from[slot.offset + k * k_stride..][..shape.slice_len()];
+            (0..shape.k).flat_map(slice).copied().collect()
         };
         program.outputs.iter().map(value).collect()
     }
