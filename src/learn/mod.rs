@@ -9,6 +9,7 @@ pub mod fuse;
 pub mod joint;
 pub mod labels;
 pub mod matching;
+pub mod pipeline;
 pub mod propose;
 pub mod shape;
 pub mod single;

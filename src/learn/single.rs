@@ -11,7 +11,7 @@ use crate::kernel::warp::FIELDS;
 use crate::learn::augment::View;
 use crate::nn::Extents;
 use crate::random::Stream;
-use crate::tape::{Region, Tape};
+use crate::tape::{Region, Tape, Var};
 use serde::{Deserialize, Serialize};
 
 /// Settings of the stage.
@@ -48,6 +48,22 @@ impl Default for SingleConfig {
     }
 }
 
+/// Records the loss of `k` landmarks.
+fn record(config: &SingleConfig, crop: &CropConfig, dataset: &Dataset, k: usize) -> Result<(Tape, Var)> {
+    let mut tape = Tape::new();
+    let images = tape.buffer(Region::Data, dataset.shape());
+    let table = tape.input("table", [k, config.batch, 1, 1, FIELDS]);
+    let points = tape.input("points", [k, config.batch, 1, 1, 2]);
+    let weights = tape.input("weights", [k, config.batch, 1, 1, 1]);
+    let crops = crop.crops(&mut tape, images, table)?;
+    let logits = crop.record(&mut tape, Region::Params, Extents::distinct(k), crops)?;
+    let targets = crop.targets(&mut tape, points)?;
+    let losses = tape.spatial_cross_entropy(logits, targets, weights)?;
+    let loss = tape.sum_all(losses)?;
+    tape.output(losses);
+    Ok((tape, loss))
+}
+
 /// A group of landmarks in training.
 pub struct SingleTraining<'a> {
     config: &'a SingleConfig,
@@ -80,25 +96,21 @@ impl<'a> SingleTraining<'a> {
         labels: Vec<PseudoLabels>,
         seed: u64,
     ) -> Result<Self> {
-        let k = landmarks.len();
-        let extents = Extents::distinct(k);
-        let mut tape = Tape::new();
-        let images = tape.buffer(Region::Data, dataset.shape());
-        let table = tape.input("table", [k, config.batch, 1, 1, FIELDS]);
-        let points = tape.input("points", [k, config.batch, 1, 1, 2]);
-        let weights = tape.input("weights", [k, config.batch, 1, 1, 1]);
-        let crops = crop.crops(&mut tape, images, table)?;
-        let logits = crop.record(&mut tape, Region::Params, extents, crops)?;
-        let targets = crop.targets(&mut tape, points)?;
-        let losses = tape.spatial_cross_entropy(logits, targets, weights)?;
-        let loss = tape.sum_all(losses)?;
-        tape.output(losses);
+        let (k, extents) = (landmarks.len(), Extents::distinct(landmarks.len()));
+        let (tape, loss) = record(config, crop, dataset, k)?;
         let mut trainer = Trainer::new(device, tape, loss)?;
         let locator = Locator::new(&mut trainer.executor, crop, Region::Ema, extents, dataset.shape(), k, LOOK_BATCH)?;
         trainer.executor.write(Region::Data, &dataset.pixels)?;
         let params = trainer.layout.init(seed, &landmarks);
         trainer.start(&params)?;
         Ok(Self { config, crop, dataset, template, seed, landmarks, labels, trainer, locator })
+    }
+
+    /// Bytes that the training of `k` landmarks at once plans for, the stored images not counted.
+    pub fn bytes(config: &SingleConfig, crop: &CropConfig, dataset: &Dataset, k: usize) -> Result<u64> {
+        let (tape, loss) = record(config, crop, dataset, k)?;
+        let program = Trainer::plan(tape, loss)?.0;
+        Ok(program.total_bytes() - 4 * dataset.pixels.len() as u64)
     }
 
     /// One step; returns each landmark's loss.

@@ -72,16 +72,21 @@ pub struct Trainer {
 pub const STATE: [Region; 4] = [Region::Params, Region::Moment1, Region::Moment2, Region::Ema];
 
 impl Trainer {
-    /// Finishes a tape that recorded a scalar loss: appends backward pass and optimiser, plans and loads it. The optimiser's
-    /// numbers become the last input; the tape's outputs so far come first in every report.
-    pub fn new(device: &Device, mut tape: Tape, loss: Var) -> Result<Self> {
+    /// Finishes a tape that recorded a scalar loss: appends backward pass and optimiser, and plans. The optimiser's numbers
+    /// become the last input; the tape's outputs so far come first in every report.
+    pub fn plan(mut tape: Tape, loss: Var) -> Result<(Program, Layout)> {
         let hyper = tape.input("hyper", [1, 1, 1, 1, crate::kernel::adamw::HYPER]);
         tape.backward(loss)?;
         let squares = tape.adamw(hyper)?;
         tape.output(squares);
-        let layout = tape.layout(Region::Params);
+        Ok((Program::new(&tape), tape.layout(Region::Params)))
+    }
+
+    /// Plans a tape and loads it.
+    pub fn new(device: &Device, tape: Tape, loss: Var) -> Result<Self> {
+        let (program, layout) = Self::plan(tape, loss)?;
         let mut executor = device.executor()?;
-        let program = executor.load(Program::new(&tape))?;
+        let program = executor.load(program)?;
         Ok(Self { executor, layout, program })
     }
 

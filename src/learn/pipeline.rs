@@ -1,0 +1,442 @@
+//! The whole method on one set of images: stages in order, each resumable, each leaving its model in the run's folder.
+
+use super::augment::Point;
+use super::checkpoint::{Checkpoint, RunDir, StageLog};
+use super::config::{Config, InitialLabels};
+use super::dataset::Dataset;
+use super::fuse::FuseTraining;
+use super::joint::JointTraining;
+use super::labels::{PseudoLabels, UpdateLog};
+use super::matching::{MatchTraining, Matcher};
+use super::propose::{Proposal, TemplateFeatures, pseudo_labels};
+use super::single::SingleTraining;
+use super::trainer::Trainer;
+use crate::data::gray::GrayImage;
+use crate::device::Device;
+use crate::model::{Header, Kind, Model, VERSION};
+use crate::random::Stream;
+use crate::tape::Region;
+use crate::{Error, Result};
+use std::time::{Duration, Instant};
+
+/// What is to be learned: images, one of them annotated.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Landmark names.
+    pub landmarks: Vec<String>,
+    /// The images, the template among them.
+    pub images: Vec<GrayImage>,
+    /// Which of them is annotated.
+    pub template: usize,
+    /// The name of its file.
+    pub template_name: String,
+    /// Its landmarks, in its pixels.
+    pub annotation: Vec<Point>,
+    /// Millimetres a pixel, if known.
+    pub spacing: Option<f64>,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress<'a> {
+    /// The stage.
+    pub stage: &'a str,
+    /// Steps done.
+    pub done: usize,
+    /// Steps of the stage.
+    pub total: usize,
+    /// Loss of the last step.
+    pub loss: Option<f64>,
+}
+
+/// Who watches a run, and may stop it.
+pub trait Observer {
+    /// Called after every step.
+    fn progress(&mut self, progress: Progress);
+
+    /// Whether to stop at the next step, leaving a checkpoint.
+    fn stopped(&self) -> bool;
+}
+
+/// Trains the stages that are asked for and not finished yet.
+pub struct Pipeline<'a> {
+    task: &'a Task,
+    config: Config,
+    device: &'a Device,
+    run: &'a RunDir,
+    observer: &'a mut dyn Observer,
+    global: Dataset,
+    local: Dataset,
+}
+
+/// A stage in training, as the driver sees it.
+trait Stage {
+    fn trainer(&mut self) -> &mut Trainer;
+    /// One step and, where one is due, the update of the pseudo-labels after it.
+    fn advance(&mut self, step: usize) -> Result<(Vec<f64>, Vec<UpdateLog>)>;
+    fn labels(&mut self) -> Option<&mut Vec<PseudoLabels>> {
+        None
+    }
+}
+
+impl Stage for MatchTraining<'_> {
+    fn trainer(&mut self) -> &mut Trainer {
+        &mut self.trainer
+    }
+    fn advance(&mut self, step: usize) -> Result<(Vec<f64>, Vec<UpdateLog>)> {
+        Ok((vec![self.step(step)?], vec![]))
+    }
+}
+
+impl Stage for FuseTraining<'_> {
+    fn trainer(&mut self) -> &mut Trainer {
+        &mut self.trainer
+    }
+    fn advance(&mut self, step: usize) -> Result<(Vec<f64>, Vec<UpdateLog>)> {
+        Ok((self.step(step)?, vec![]))
+    }
+}
+
+impl Stage for SingleTraining<'_> {
+    fn trainer(&mut self) -> &mut Trainer {
+        &mut self.trainer
+    }
+    fn advance(&mut self, step: usize) -> Result<(Vec<f64>, Vec<UpdateLog>)> {
+        let losses = self.step(step)?;
+        let updates = if self.updates_after(step) { self.update(step)? } else { vec![] };
+        Ok((losses, updates))
+    }
+    fn labels(&mut self) -> Option<&mut Vec<PseudoLabels>> {
+        Some(&mut self.labels)
+    }
+}
+
+impl Stage for JointTraining<'_> {
+    fn trainer(&mut self) -> &mut Trainer {
+        &mut self.trainer
+    }
+    fn advance(&mut self, step: usize) -> Result<(Vec<f64>, Vec<UpdateLog>)> {
+        let losses = self.step(step)?;
+        let updates = if self.updates_after(step) { self.update(step)? } else { vec![] };
+        Ok((losses, updates))
+    }
+    fn labels(&mut self) -> Option<&mut Vec<PseudoLabels>> {
+        Some(&mut self.labels)
+    }
+}
+
+const PROPOSALS: &str = "proposals.json";
+const LABELS: &str = "labels.json";
+
+/// The weights file of a method in a run's folder.
+pub fn weights_file(kind: Kind) -> String {
+    format!("{}.safetensors", kind.name())
+}
+
+/// The log of a stage in a run's folder.
+pub fn log_file(kind: Kind) -> String {
+    format!("{}.log.json", kind.name())
+}
+
+/// Parameters of the joint baseline part of the way through, in a run's folder.
+pub fn snapshot_file(index: usize) -> String {
+    format!("joint-{index:02}.safetensors")
+}
+
+impl<'a> Pipeline<'a> {
+    /// Scales the images; nothing is trained yet.
+    pub fn new(
+        task: &'a Task,
+        config: Config,
+        device: &'a Device,
+        run: &'a RunDir,
+        observer: &'a mut dyn Observer,
+    ) -> Self {
+        let native = task.images.iter().map(|image| image.width.max(image.height)).max().unwrap_or(1);
+        let config = config.fit_to(native);
+        let global = Dataset::new(&task.images, config.global_side);
+        let local = Dataset::new(&task.images, config.local_side);
+        Self { task, config, device, run, observer, global, local }
+    }
+
+    /// Trains the stages in order, each unless its weights are there already. A stage needs those before it.
+    pub fn train(&mut self, stages: &[Kind]) -> Result<()> {
+        for kind in Kind::ALL {
+            if !stages.contains(&kind) || self.run.has(&weights_file(kind)) {
+                continue;
+            }
+            match kind {
+                Kind::Match => self.train_match()?,
+                Kind::Joint => self.train_joint()?,
+                Kind::Single => self.train_single()?,
+                Kind::Fused => self.train_fused()?,
+            }
+            self.run.clear_checkpoint()?;
+        }
+        Ok(())
+    }
+
+    fn header(&self, kind: Kind) -> Header {
+        Header {
+            version: VERSION,
+            kind,
+            landmarks: self.task.landmarks.clone(),
+            config: self.config.clone(),
+            spacing: self.task.spacing,
+            template: self.task.template_name.clone(),
+            images: self.task.images.len(),
+            onemark: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+
+    /// Writes a landmark model, beside the matcher's parameters and the template's features.
+    fn write(&self, kind: Kind, name: &str, net: Vec<f32>) -> Result<()> {
+        let Model { matching, template, .. } = self.model(Kind::Match)?;
+        Model { header: self.header(kind), matching, template, net }.write(&self.run.file(name))
+    }
+
+    /// An earlier stage's model.
+    fn model(&self, kind: Kind) -> Result<Model> {
+        let path = self.run.file(&weights_file(kind));
+        if !path.is_file() {
+            return Err(Error::input(&path, format!("is missing: train the stage `{}` first", kind.name())));
+        }
+        Model::read(&path)
+    }
+
+    fn train_match(&mut self) -> Result<()> {
+        let mut stage = MatchTraining::new(self.device, &self.config.matching, &self.global, self.config.seed)?;
+        let log = drive(
+            self.run,
+            self.observer,
+            &self.config,
+            Kind::Match,
+            0,
+            self.config.matching.steps,
+            &mut stage,
+            |_, _| Ok(()),
+        )?;
+        let params = stage.trainer.executor.read(Region::Ema)?;
+        drop(stage);
+        let k = self.task.landmarks.len();
+        let mut matcher = Matcher::new(self.device, &self.config.matching, &params, &self.global, k)?;
+        let (template, views) = (self.task.template, self.config.propose.views);
+        let features = TemplateFeatures::new(&mut matcher, &self.global, template, &self.task.annotation, views)?;
+        let mut proposals = Vec::new();
+        for image in 0..self.global.len() {
+            proposals.push(features.propose(&mut matcher, &self.global, template, image, &self.config.propose)?);
+            let (done, total) = (image + 1, self.global.len());
+            self.observer.progress(Progress { stage: "propose", done, total, loss: None });
+            if self.observer.stopped() {
+                return Err(Error::Interrupted);
+            }
+        }
+        self.run.write_json(PROPOSALS, &proposals)?;
+        self.run.write_json(&log_file(Kind::Match), &log)?;
+        let model = Model { header: self.header(Kind::Match), matching: params, template: features, net: vec![] };
+        model.write(&self.run.file(&weights_file(Kind::Match)))
+    }
+
+    /// The first pseudo-labels, in the local data set's pixels.
+    fn first_labels(&self) -> Result<Vec<PseudoLabels>> {
+        let (task, local) = (self.task, &self.local);
+        match self.config.initial_labels {
+            InitialLabels::Matched => {
+                let proposals: Vec<Vec<Proposal>> = self.run.read_json(PROPOSALS)?;
+                if proposals.len() != task.images.len() || proposals.iter().any(|p| p.len() != task.landmarks.len()) {
+                    let cause = "was made for other images or landmarks; train into another folder";
+                    return Err(Error::input(self.run.file(PROPOSALS), cause));
+                }
+                Ok(pseudo_labels(&proposals, local, task.template, &task.annotation, &self.config.propose))
+            }
+            InitialLabels::Random => {
+                let label = |landmark: usize| {
+                    let point = |image: usize| {
+                        let mut random = Stream::new(self.config.seed, &[8, landmark as u64, image as u64]);
+                        local.sizes[image].map(|extent| random.range(0.0, extent as f64 - 1.0))
+                    };
+                    let mut points: Vec<Point> = (0..local.len()).map(point).collect();
+                    points[task.template] = local.stored(task.template, task.annotation[landmark]);
+                    PseudoLabels { points, weights: vec![1.0; local.len()], expected: vec![None; local.len()] }
+                };
+                Ok((0..task.landmarks.len()).map(label).collect())
+            }
+        }
+    }
+
+    fn train_joint(&mut self) -> Result<()> {
+        let labels = self.first_labels()?;
+        let labels = labels.iter().map(|l| l.to_dataset(&self.local, &self.global)).collect();
+        let config = &self.config.joint;
+        let mut stage =
+            JointTraining::new(self.device, config, &self.global, self.task.template, labels, self.config.seed)?;
+        let Model { matching, template, .. } = self.model(Kind::Match)?;
+        let header = self.header(Kind::Joint);
+        let model = |net| Model { header: header.clone(), matching: matching.clone(), template: template.clone(), net };
+        let every = config.steps.div_ceil(config.snapshots.max(1)).max(1);
+        let run = self.run;
+        let keep = |step: usize, trainer: &mut Trainer| {
+            if (step + 1) % every == 0 {
+                let net = trainer.executor.read(Region::Ema)?;
+                model(net).write(&run.file(&snapshot_file((step + 1) / every)))?;
+            }
+            Ok(())
+        };
+        let log = drive(run, self.observer, &self.config, Kind::Joint, 0, config.steps, &mut stage, keep)?;
+        run.write_json(&log_file(Kind::Joint), &log)?;
+        let net = stage.trainer.executor.read(Region::Ema)?;
+        model(net).write(&run.file(&weights_file(Kind::Joint)))
+    }
+
+    fn train_single(&mut self) -> Result<()> {
+        let labels = self.first_labels()?;
+        let k = labels.len();
+        let (config, crop) = (&self.config.single, &self.config.crop);
+        let group = self.group_size(k)?;
+        let mut nets = Vec::new();
+        let mut done = Vec::new();
+        let mut log = StageLog::default();
+        for (index, start) in (0..k).step_by(group).enumerate() {
+            let landmarks: Vec<usize> = (start..(start + group).min(k)).collect();
+            let labels = labels[start..start + landmarks.len()].to_vec();
+            let mut stage = SingleTraining::new(
+                self.device,
+                config,
+                crop,
+                &self.local,
+                self.task.template,
+                landmarks,
+                labels,
+                self.config.seed,
+            )?;
+            // A finished group is a checkpoint under its own name, so that a later group can be resumed.
+            let name = format!("single-group{index:02}.json");
+            let part = format!("single-group{index:02}.params.json");
+            let (net, group_labels, group_log) = if group < k && self.run.has(&name) {
+                let (group_labels, group_log) = self.run.read_json(&name)?;
+                (self.run.read_json(&part)?, group_labels, group_log)
+            } else {
+                let group_log = drive(
+                    self.run,
+                    self.observer,
+                    &self.config,
+                    Kind::Single,
+                    index,
+                    config.steps,
+                    &mut stage,
+                    |_, _| Ok(()),
+                )?;
+                let net: Vec<f32> = stage.trainer.executor.read(Region::Ema)?;
+                if group < k {
+                    self.run.write_json(&part, &net)?;
+                    self.run.write_json(&name, &(&stage.labels, &group_log))?;
+                    self.run.clear_checkpoint()?;
+                }
+                (net, stage.labels, group_log)
+            };
+            nets.extend(net);
+            done.extend(group_labels);
+            merge(&mut log, group_log);
+        }
+        self.run.write_json(LABELS, &done)?;
+        self.run.write_json(&log_file(Kind::Single), &log)?;
+        self.write(Kind::Single, &weights_file(Kind::Single), nets)
+    }
+
+    /// How many landmarks train at once within the memory that may be planned for.
+    fn group_size(&self, k: usize) -> Result<usize> {
+        let budget = (self.config.memory_mib as u64) << 20;
+        let bytes = |k: usize| SingleTraining::bytes(&self.config.single, &self.config.crop, &self.local, k);
+        // Memory grows linearly with landmarks beyond what they share.
+        let (one, two) = (bytes(1)?, bytes(2)?);
+        let each = two.saturating_sub(one).max(1);
+        Ok((budget.saturating_sub(one) / each + 1).min(k as u64) as usize)
+    }
+
+    fn train_fused(&mut self) -> Result<()> {
+        let singles = self.model(Kind::Single)?.net;
+        let labels: Vec<PseudoLabels> = self.run.read_json(LABELS)?;
+        let config = &self.config.fuse;
+        let mut stage = FuseTraining::new(
+            self.device,
+            config,
+            &self.config.crop,
+            &self.local,
+            self.task.template,
+            &labels,
+            &singles,
+            self.config.seed,
+        )?;
+        let log =
+            drive(self.run, self.observer, &self.config, Kind::Fused, 0, config.steps, &mut stage, |_, _| Ok(()))?;
+        self.run.write_json(&log_file(Kind::Fused), &log)?;
+        let net = stage.trainer.executor.read(Region::Ema)?;
+        drop(stage);
+        self.write(Kind::Fused, &weights_file(Kind::Fused), net)
+    }
+}
+
+/// Puts the losses and updates of another group of landmarks beside those so far.
+fn merge(log: &mut StageLog, group: StageLog) {
+    if log.losses.is_empty() {
+        log.losses = group.losses;
+    } else {
+        log.losses.iter_mut().zip(group.losses).for_each(|(all, more)| all.extend(more));
+    }
+    log.updates.extend(group.updates);
+    log.updates.sort_by_key(|update| (update.step, update.landmark));
+}
+
+/// Runs a stage from its checkpoint or its start to its end.
+#[expect(clippy::too_many_arguments, reason = "the settings of one run, each of another kind")]
+fn drive(
+    run: &RunDir,
+    observer: &mut dyn Observer,
+    config: &Config,
+    kind: Kind,
+    group: usize,
+    steps: usize,
+    stage: &mut impl Stage,
+    mut after: impl FnMut(usize, &mut Trainer) -> Result<()>,
+) -> Result<StageLog> {
+    let (mut first, mut log) = (0, StageLog::default());
+    if let Some(checkpoint) = run.checkpoint()?.filter(|c| c.stage == kind.name() && c.group == group) {
+        stage.trainer().restore(&checkpoint.state)?;
+        if let Some(labels) = stage.labels() {
+            *labels = checkpoint.labels;
+        }
+        (first, log) = (checkpoint.step, checkpoint.log);
+    }
+    let mut saved = Instant::now();
+    for step in first..steps {
+        let (losses, updates) = stage.advance(step)?;
+        let mean = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
+        if !mean.is_finite() {
+            let cause =
+                format!("the loss of stage `{}` is not finite at step {step}; lower its learning rate", kind.name());
+            return Err(Error::Verification(cause));
+        }
+        log.losses.push(losses);
+        log.updates.extend(updates);
+        after(step, stage.trainer())?;
+        observer.progress(Progress { stage: kind.name(), done: step + 1, total: steps, loss: Some(mean) });
+        let stopped = observer.stopped();
+        if stopped || saved.elapsed() >= Duration::from_secs(config.checkpoint_seconds) {
+            let labels = stage.labels().cloned().unwrap_or_default();
+            let state = stage.trainer().state()?;
+            run.save(&Checkpoint {
+                stage: kind.name().into(),
+                group,
+                step: step + 1,
+                labels,
+                log: log.clone(),
+                state,
+            })?;
+            saved = Instant::now();
+        }
+        if stopped {
+            return Err(Error::Interrupted);
+        }
+    }
+    Ok(log)
+}
