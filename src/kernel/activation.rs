@@ -40,12 +40,18 @@ impl Activation {
         }
     }
 
-    fn slope<T: Real>(self, y: T) -> T {
+    /// `dx = f'(x) dy`, from the output `y`.
+    fn backward<T: Real>(self, y: &[T], dy: &[T], dx: &mut [T]) {
+        let terms = dx.iter_mut().zip(y).zip(dy);
+        // One loop a function, so that each vectorises.
         match self {
-            Self::Identity => T::one(),
-            Self::Relu => T::of(f64::from(u8::from(y > T::zero()))),
-            Self::LeakyRelu => T::of(if y > T::zero() { 1.0 } else { Self::SLOPE }),
-            Self::Sigmoid => y * (T::one() - y),
+            Self::Identity => dx.copy_from_slice(dy),
+            Self::Relu => terms.for_each(|((dx, &y), &dy)| *dx = if y > T::zero() { dy } else { T::zero() }),
+            Self::LeakyRelu => {
+                let slope = T::of(Self::SLOPE);
+                terms.for_each(|((dx, &y), &dy)| *dx = if y > T::zero() { dy } else { slope * dy });
+            }
+            Self::Sigmoid => terms.for_each(|((dx, &y), &dy)| *dx = y * (T::one() - y) * dy),
         }
     }
 
@@ -116,9 +122,7 @@ impl Kernel for ActivateGrad {
         let n = x[0].shape().n;
         y[0].images().into_par_iter().enumerate().for_each(|(i, to)| {
             let (out, dy) = (x[0].image(i / n, i % n), x[1].image(i / n, i % n));
-            for ((to, &y), &dy) in to.iter_mut().zip(out).zip(dy) {
-                *to = self.activation.slope(y) * dy;
-            }
+            self.activation.backward(out, dy, to);
         });
     }
 

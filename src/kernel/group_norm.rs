@@ -32,32 +32,39 @@ pub struct GroupNorm {
     pub activation: Activation,
 }
 
-/// Sums over pixels, channel by channel, of `f` of `N` quantities. Rows of pixels are summed apart, then together: short
-/// chains of additions keep rounding small in f32.
-fn channel_sums<T: Real, const N: usize>(pixels: usize, c: usize, f: impl Fn(usize, usize) -> [T; N]) -> Vec<[T; N]> {
+/// Two sums over pixels for each channel: of `f(channel, x, y)` for the pixels' values in two images. Rows of pixels are
+/// summed apart, then together: short chains of additions keep rounding small in f32.
+fn channel_sums<T: Real>(x: &[T], y: &[T], c: usize, f: impl Fn(usize, T, T) -> (T, T)) -> Vec<(T, T)> {
     const CHUNK: usize = 64;
-    let mut total = vec![[T::zero(); N]; c];
-    let mut part = vec![[T::zero(); N]; c];
-    for start in (0..pixels).step_by(CHUNK) {
-        part.fill([T::zero(); N]);
-        for pixel in start..(start + CHUNK).min(pixels) {
-            for (channel, sums) in part.iter_mut().enumerate() {
-                let values = f(pixel, channel);
-                (0..N).for_each(|i| sums[i] += values[i]);
+    let mut total = vec![(T::zero(), T::zero()); c];
+    let (mut first, mut second) = (vec![T::zero(); c], vec![T::zero(); c]);
+    for (x, y) in x.chunks(CHUNK * c).zip(y.chunks(CHUNK * c)) {
+        first.fill(T::zero());
+        second.fill(T::zero());
+        for (x, y) in x.chunks_exact(c).zip(y.chunks_exact(c)) {
+            let sums = first.iter_mut().zip(&mut second);
+            for (channel, ((first, second), (&x, &y))) in sums.zip(x.iter().zip(y)).enumerate() {
+                let (a, b) = f(channel, x, y);
+                *first += a;
+                *second += b;
             }
         }
-        for (total, part) in total.iter_mut().zip(&part) {
-            (0..N).for_each(|i| total[i] += part[i]);
+        for (total, (&a, &b)) in total.iter_mut().zip(first.iter().zip(&second)) {
+            *total = (total.0 + a, total.1 + b);
         }
     }
     total
 }
 
-/// Means over each group of `N` quantities.
-fn group_means<T: Real, const N: usize>(sums: &[[T; N]], groups: usize, pixels: usize) -> Vec<[T; N]> {
+/// Means over each group of two quantities.
+fn group_means<T: Real>(sums: &[(T, T)], groups: usize, pixels: usize) -> Vec<(T, T)> {
     let per = sums.len() / groups;
     let count = T::of((pixels * per) as f64);
-    sums.chunks(per).map(|group| std::array::from_fn(|i| group.iter().map(|sums| sums[i]).sum::<T>() / count)).collect()
+    let mean = |group: &[(T, T)]| {
+        let (a, b) = group.iter().fold((T::zero(), T::zero()), |sum, &(a, b)| (sum.0 + a, sum.1 + b));
+        (a / count, b / count)
+    };
+    sums.chunks(per).map(mean).collect()
 }
 
 impl Kernel for GroupNorm {
@@ -87,15 +94,16 @@ impl Kernel for GroupNorm {
         y.images().into_par_iter().zip(stats.images()).enumerate().for_each(|(i, (y, stats))| {
             let (k, n) = (i / shape.n, i % shape.n);
             let x_image = x[0].image(k, n);
-            let means = group_means(&channel_sums(pixels, c, |p, ch| [x_image[p * c + ch]]), self.groups, pixels);
-            let centred = |p: usize, ch: usize| {
-                let d = x_image[p * c + ch] - means[ch / per][0];
-                [d * d]
+            // One pass: moments about a value of each group, which is near its mean compared with its spread.
+            let pivots: Vec<T> = (0..c).map(|ch| x_image[ch / per * per]).collect();
+            let about_pivot = |ch: usize, x: T, _: T| {
+                let d = x - pivots[ch];
+                (d, d * d)
             };
-            let variances = group_means(&channel_sums(pixels, c, centred), self.groups, pixels);
-            for ((stats, mean), variance) in stats.chunks_mut(2).zip(&means).zip(&variances) {
-                *stats.first_mut().expect("two statistics") = mean[0];
-                stats[1] = T::one() / (variance[0] + T::of(EPS)).sqrt();
+            let means = group_means(&channel_sums(x_image, x_image, c, about_pivot), self.groups, pixels);
+            for (group, (stats, (mean, square))) in stats.chunks_mut(2).zip(means).enumerate() {
+                stats[0] = pivots[group * per] + mean;
+                stats[1] = T::one() / ((square - mean * mean).max(T::zero()) + T::of(EPS)).sqrt();
             }
             let (gamma, beta) = (x[1].slice(k), x[2].slice(k));
             let affine: Vec<(T, T)> = (0..c)
@@ -161,16 +169,16 @@ impl Kernel for GroupNormGradInput {
             let (x_image, gamma, stats, dy) = (x[0].image(k, n), x[1].slice(k), x[2].image(k, n), x[3].image(k, n));
             let channel: Vec<[T; 3]> =
                 (0..c).map(|ch| [gamma[ch], stats[ch / per * 2], stats[ch / per * 2 + 1]]).collect();
-            let sums = channel_sums(pixels, c, |p, ch| {
+            let sums = channel_sums(x_image, dy, c, |ch, x, dy| {
                 let [gamma, mean, r] = channel[ch];
-                let g = gamma * dy[p * c + ch];
-                [g, g * (x_image[p * c + ch] - mean) * r]
+                let g = gamma * dy;
+                (g, g * (x - mean) * r)
             });
             let means = group_means(&sums, self.groups, pixels);
             // dx = r gamma dy - r mean(g) - r^2 (x - mu) mean(g xhat): three coefficients a channel.
             let coefficients: Vec<[T; 3]> = (0..c)
                 .map(|ch| {
-                    let ([gamma, mu, r], [g, gx]) = (channel[ch], means[ch / per]);
+                    let ([gamma, mu, r], (g, gx)) = (channel[ch], means[ch / per]);
                     [r * gamma, -r * r * gx, r * r * gx * mu - r * g]
                 })
                 .collect();
@@ -231,16 +239,16 @@ impl Kernel for GroupNormGradAffine {
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
         let shape = x[0].shape();
-        let (c, pixels, per) = (shape.c, shape.pixels(), shape.c / self.groups);
+        let (c, per) = (shape.c, shape.c / self.groups);
         scratch.par_chunks_mut(2 * c).enumerate().for_each(|(i, partial)| {
             let (k, n) = (i / shape.n, i % shape.n);
             let (x, stats, dy) = (x[0].image(k, n), x[1].image(k, n), x[2].image(k, n));
             let channel: Vec<[T; 2]> = (0..c).map(|ch| [stats[ch / per * 2], stats[ch / per * 2 + 1]]).collect();
-            let sums = channel_sums(pixels, c, |p, ch| {
-                let ([mean, r], dy) = (channel[ch], dy[p * c + ch]);
-                [dy * (x[p * c + ch] - mean) * r, dy]
+            let sums = channel_sums(x, dy, c, |ch, x, dy| {
+                let [mean, r] = channel[ch];
+                (dy * (x - mean) * r, dy)
             });
-            for (ch, [gamma, beta]) in sums.into_iter().enumerate() {
+            for (ch, (gamma, beta)) in sums.into_iter().enumerate() {
                 partial[ch] = gamma;
                 partial[c + ch] = beta;
             }

@@ -11,6 +11,9 @@ pub trait Real: num_traits::Float + bytemuck::Pod + AddAssign + Sum + Default + 
 
     /// As a double, exactly.
     fn f64(self) -> f64;
+
+    /// The integer part of a number that is not negative: cheaper than `floor` where that is a call.
+    fn trunc_index(self) -> usize;
 }
 
 impl Real for f32 {
@@ -20,6 +23,9 @@ impl Real for f32 {
     fn f64(self) -> f64 {
         f64::from(self)
     }
+    fn trunc_index(self) -> usize {
+        self as usize
+    }
 }
 
 impl Real for f64 {
@@ -28,5 +34,8 @@ impl Real for f64 {
     }
     fn f64(self) -> f64 {
         self
+    }
+    fn trunc_index(self) -> usize {
+        self as usize
     }
 }

@@ -113,13 +113,14 @@ impl Kernel for WarpAugment {
             let row = x[1].image(i / n, i % n);
             let (image, seed) = (x[0].image(0, row[0].f64() as usize), row[14].f64() as u32);
             let (right, bottom) = (row[1] - T::one(), row[2] - T::one());
+            let (last_x, last_y) = (right.trunc_index(), bottom.trunc_index());
             let at = |px: T, py: T| {
                 let sx = (row[3] * px + row[4] * py + row[5]).max(T::zero()).min(right);
                 let sy = (row[6] * px + row[7] * py + row[8]).max(T::zero()).min(bottom);
-                let (x0, y0) = (sx.floor(), sy.floor());
-                let (fx, fy) = (sx - x0, sy - y0);
-                let (x1, y1) = ((x0 + T::one()).min(right), (y0 + T::one()).min(bottom));
-                let pixel = |x: T, y: T| image[y.f64() as usize * frame.w + x.f64() as usize];
+                let (x0, y0) = (sx.trunc_index(), sy.trunc_index());
+                let (fx, fy) = (sx - T::of(x0 as f64), sy - T::of(y0 as f64));
+                let (x1, y1) = ((x0 + 1).min(last_x), (y0 + 1).min(last_y));
+                let pixel = |x: usize, y: usize| image[y * frame.w + x];
                 let top = pixel(x0, y0) + (pixel(x1, y0) - pixel(x0, y0)) * fx;
                 let low = pixel(x0, y1) + (pixel(x1, y1) - pixel(x0, y1)) * fx;
                 top + (low - top) * fy
