@@ -26,3 +26,5 @@ pub mod report;
 pub mod tape;
 
 pub use error::{Error, Result};
+#[cfg(feature = "cli")]
+pub mod cli;

@@ -1,0 +1,232 @@
+//! The methods of a run side by side, on images whose truth is known.
+
+use crate::data::gray::GrayImage;
+use crate::data::labels::{LabelRow, Labels, scale_point};
+use crate::detect::Detector;
+use crate::device::Device;
+use crate::eval::{Evaluation, Options, evaluate};
+use crate::learn::augment::Point;
+use crate::learn::checkpoint::RunDir;
+use crate::learn::pipeline::{Observer, Progress, snapshot_file, weights_file};
+use crate::model::{Kind, Model};
+use crate::report::{Method, Seesaw};
+use crate::{Error, Result};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+/// An image with its file name.
+pub struct Named {
+    /// File name.
+    pub name: String,
+    /// The image.
+    pub image: GrayImage,
+}
+
+/// One method's results.
+pub struct Contender {
+    /// `copy`, `match`, `joint`, `single` or `fused`.
+    pub name: &'static str,
+    /// What it detected.
+    pub detections: Labels,
+    /// Errors.
+    pub evaluation: Evaluation,
+    /// Parameters of its landmark model.
+    pub parameters: usize,
+    /// Parameters of the matcher that it starts from.
+    pub matcher_parameters: usize,
+    /// Bytes of the largest arena among its detection programs.
+    pub arena_bytes: u64,
+    /// Milliseconds to detect all landmarks in one image, the first left out; planning is not counted.
+    pub ms_per_image: f64,
+}
+
+/// One method in `summary.json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figures {
+    mre: f64,
+    unit: &'static str,
+    parameters: usize,
+    matcher_parameters: usize,
+    arena_bytes: u64,
+    ms_per_image: f64,
+}
+
+/// `summary.json`: what a demonstration or comparison found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// By method.
+    pub methods: BTreeMap<&'static str, Figures>,
+    /// Number of landmarks.
+    pub landmarks: usize,
+    /// The device.
+    pub device: String,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+}
+
+impl Contender {
+    fn figures(&self) -> Figures {
+        Figures {
+            mre: self.evaluation.all.mre,
+            unit: self.evaluation.unit,
+            parameters: self.parameters,
+            matcher_parameters: self.matcher_parameters,
+            arena_bytes: self.arena_bytes,
+            ms_per_image: self.ms_per_image,
+        }
+    }
+
+    /// For the report.
+    pub fn method(&self) -> Method {
+        let all = &self.evaluation.all;
+        Method {
+            name: self.name.into(),
+            mre: all.mre,
+            sd: all.sd,
+            interval: all.mre_interval.map(|[low, high]| (low, high)),
+            sdr: self.evaluation.thresholds.iter().copied().zip(all.sdr.iter().map(|v| v / 100.0)).collect(),
+            parameters: self.parameters as u64,
+            arena_bytes: self.arena_bytes,
+            ms_per_image: self.ms_per_image,
+            per_landmark: self.evaluation.landmarks.iter().map(|stats| (stats.mre, stats.sd)).collect(),
+        }
+    }
+}
+
+impl Summary {
+    /// Of all contenders.
+    pub fn new(contenders: &[Contender], landmarks: usize, device: &Device, seconds: f64) -> Self {
+        let methods = contenders.iter().map(|c| (c.name, c.figures())).collect();
+        Self { methods, landmarks, device: device.name(), seconds }
+    }
+}
+
+/// Detects in all images; returns the labels and the milliseconds an image.
+fn detect(
+    detector: &mut Detector,
+    images: &[Named],
+    stage: &str,
+    observer: &mut dyn Observer,
+) -> Result<(Labels, f64)> {
+    let names = detector.model().header.landmarks.clone();
+    let mut rows = Vec::new();
+    let mut timed = 0.0;
+    for (index, Named { name, image }) in images.iter().enumerate() {
+        let start = Instant::now();
+        let found = detector.detect(image)?;
+        if index > 0 || images.len() == 1 {
+            timed += start.elapsed().as_secs_f64();
+        }
+        rows.push(LabelRow {
+            image: name.clone(),
+            width: image.width as u32,
+            height: image.height as u32,
+            points: found.iter().map(|d| Some(d.point)).collect(),
+            scores: found.iter().map(|d| Some(d.score)).collect(),
+        });
+        observer.progress(Progress { stage, done: index + 1, total: images.len(), loss: None });
+        if observer.stopped() {
+            return Err(Error::Interrupted);
+        }
+    }
+    Ok((Labels { names, rows }, 1e3 * timed / images.len().saturating_sub(1).max(1) as f64))
+}
+
+/// The template's coordinates, scaled to each image: the baseline that looks at nothing.
+fn copy(names: &[String], size: (f64, f64), annotation: &[Point], images: &[Named]) -> Labels {
+    let row = |Named { name, image }: &Named| LabelRow {
+        image: name.clone(),
+        width: image.width as u32,
+        height: image.height as u32,
+        points: annotation.iter().map(|&p| Some(scale_point(p, size, (image.width as f64, image.height as f64)))).collect(),
+        scores: vec![],
+    };
+    Labels { names: names.to_vec(), rows: images.iter().map(row).collect() }
+}
+
+/// Evaluates copying and every trained method of a run.
+pub fn contest(
+    run: &RunDir,
+    device: &Device,
+    images: &[Named],
+    truth: &Labels,
+    template: (&[Point], (f64, f64)),
+    options: &Options,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Contender>> {
+    let mut contenders = Vec::new();
+    for kind in Kind::ALL {
+        let path = run.file(&weights_file(kind));
+        if !path.is_file() {
+            continue;
+        }
+        let model = Model::read(&path)?;
+        if contenders.is_empty() {
+            let detections = copy(&model.header.landmarks, template.1, template.0, images);
+            let evaluation = evaluate(&detections, truth, options)?;
+            contenders.push(Contender {
+                name: "copy",
+                detections,
+                evaluation,
+                parameters: 0,
+                matcher_parameters: 0,
+                arena_bytes: 0,
+                ms_per_image: 0.0,
+            });
+        }
+        let (parameters, matcher_parameters) = (model.parameters(), model.matcher_parameters());
+        let mut detector = Detector::new(model, device);
+        let (detections, ms_per_image) = detect(&mut detector, images, kind.name(), observer)?;
+        let evaluation = evaluate(&detections, truth, options)?;
+        contenders.push(Contender {
+            name: kind.name(),
+            detections,
+            evaluation,
+            parameters,
+            matcher_parameters: if kind == Kind::Joint { 0 } else { matcher_parameters },
+            arena_bytes: detector.arena_bytes(),
+            ms_per_image,
+        });
+    }
+    if contenders.is_empty() {
+        return Err(Error::input(run.file(&weights_file(Kind::Match)), "is missing: the run holds no trained stage"));
+    }
+    Ok(contenders)
+}
+
+/// Joint training seen landmark by landmark: the errors of its snapshots, and what joint costs against single in the end.
+pub fn seesaw(
+    run: &RunDir,
+    device: &Device,
+    images: &[Named],
+    truth: &Labels,
+    options: &Options,
+    contenders: &[Contender],
+    observer: &mut dyn Observer,
+) -> Result<Option<Seesaw>> {
+    let options = Options { resamples: 0, ..options.clone() };
+    let wanted: std::collections::HashSet<&str> = images.iter().map(|named| named.name.as_str()).collect();
+    let rows = truth.rows.iter().filter(|row| wanted.contains(row.image.as_str())).cloned().collect();
+    let truth = Labels { names: truth.names.clone(), rows };
+    let mut seesaw = Seesaw::default();
+    for index in 1.. {
+        let path = run.file(&snapshot_file(index));
+        if !Path::new(&path).is_file() {
+            break;
+        }
+        let model = Model::read(&path)?;
+        let joint = &model.header.config.joint;
+        let steps = index * joint.steps.div_ceil(joint.snapshots.max(1)).max(1);
+        let (detections, _) = detect(&mut Detector::new(model, device), images, "seesaw", observer)?;
+        let evaluation = evaluate(&detections, &truth, &options)?;
+        seesaw.steps.push(steps as f64);
+        seesaw.errors.push(evaluation.landmarks.iter().map(|stats| stats.mre).collect());
+    }
+    let find = |name: &str| contenders.iter().find(|c| c.name == name).map(|c| &c.evaluation.landmarks);
+    if let (Some(joint), Some(single)) = (find("joint"), find("single")) {
+        seesaw.delta = joint.iter().zip(single).map(|(joint, single)| joint.mre - single.mre).collect();
+    }
+    Ok((!seesaw.errors.is_empty()).then_some(seesaw))
+}

@@ -1,0 +1,157 @@
+//! `onemark demo`: the whole job on procedural phantoms of a hand, from one annotated image to a fused detector.
+
+use super::contest::{Contender, Named, Summary, contest, seesaw};
+use super::pages;
+use crate::data::gray::GrayImage;
+use crate::data::labels::{LabelRow, Labels};
+use crate::data::phantom::{LANDMARKS, phantom};
+use crate::device::Device;
+use crate::eval::Options;
+use crate::learn::checkpoint::RunDir;
+use crate::learn::config::Config;
+use crate::learn::pipeline::{Observer, Pipeline, Task};
+use crate::model::Kind;
+use crate::report::{Provenance, Report};
+use crate::Result;
+use rayon::prelude::*;
+use std::path::Path;
+use std::time::Instant;
+
+/// Size of a phantom, pixels.
+const SIZE: (usize, usize) = (160, 192);
+/// Phantoms that are trained on; the first is the annotated template.
+const TRAIN: usize = 48;
+/// Phantoms that are tested on.
+const TEST: usize = 40;
+
+/// The settings of the demonstration: those of any run, with fewer steps and smaller crops.
+fn config(seed: u64) -> Config {
+    let mut config = Config { seed, ..Config::default() };
+    config.matching.steps = 400;
+    config.joint.steps = 240;
+    config.joint.update_every = 40;
+    config.single.steps = 160;
+    config.single.batch = 8;
+    config.single.template = 2;
+    config.crop.side = 48;
+    config.fuse.steps = 240;
+    config.fuse.batch = 8;
+    config
+}
+
+struct Set {
+    images: Vec<Named>,
+    labels: Labels,
+}
+
+fn phantoms(seed: u64, indices: std::ops::Range<usize>) -> Set {
+    let made: Vec<(Named, LabelRow)> = indices
+        .into_par_iter()
+        .map(|index| {
+            let (width, height) = SIZE;
+            let phantom = phantom(seed, index as u64, width, height);
+            let name = format!("phantom-{index:03}");
+            let row = LabelRow {
+                image: name.clone(),
+                width: width as u32,
+                height: height as u32,
+                points: phantom.points.into_iter().map(Some).collect(),
+                scores: vec![],
+            };
+            (Named { name, image: GrayImage { width, height, pixels: phantom.pixels } }, row)
+        })
+        .collect();
+    let (images, rows) = made.into_iter().unzip();
+    Set { images, labels: Labels { names: LANDMARKS.map(String::from).into(), rows } }
+}
+
+/// Runs the demonstration into a folder; returns the summary and the table of methods.
+pub fn demo(out: &Path, device: &Device, seed: u64, command: &str, observer: &mut dyn Observer) -> Result<(Summary, String)> {
+    let start = Instant::now();
+    let run = RunDir::create(out)?;
+    let train = phantoms(seed, 0..TRAIN);
+    let test = phantoms(seed, TRAIN..TRAIN + TEST);
+    let annotation: Vec<[f64; 2]> = train.labels.rows[0].points.iter().flatten().copied().collect();
+    let size = (SIZE.0 as f64, SIZE.1 as f64);
+    let task = Task {
+        landmarks: train.labels.names.clone(),
+        images: train.images.into_iter().map(|named| named.image).collect(),
+        template: 0,
+        template_name: "phantom-000".into(),
+        annotation: annotation.clone(),
+        spacing: None,
+    };
+    let config = config(seed);
+    let toml = toml::to_string(&config).expect("settings are TOML");
+    crate::data::labels::write_atomic(run.file("config.toml"), toml.as_bytes())?;
+    Pipeline::new(&task, config, device, &run, observer).train(&Kind::ALL)?;
+
+    let options = Options { thresholds: vec![2.0, 3.0, 4.0, 6.0], ..Options::default() };
+    let contenders = contest(&run, device, &test.images, &test.labels, (&annotation, size), &options, observer)?;
+    let seesaw = seesaw(&run, device, &test.images, &test.labels, &options, &contenders, observer)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let summary = Summary::new(&contenders, LANDMARKS.len(), device, seconds);
+
+    let mut report = Report {
+        title: "onemark demo: phantoms of a hand".into(),
+        conclusion: conclusion(&contenders),
+        unit: "px".into(),
+        landmarks: task.landmarks.clone(),
+        methods: contenders.iter().map(Contender::method).collect(),
+        seesaw,
+        provenance: Provenance {
+            command: command.into(),
+            config: toml,
+            device: device.name(),
+            seconds,
+            versions: vec![("onemark".into(), env!("CARGO_PKG_VERSION").into())],
+        },
+        ..Report::default()
+    };
+    pages::add_training(&mut report, &run, 1.0)?;
+    if let Some(fused) = contenders.last() {
+        pages::add_gallery(&mut report, fused, &test.images, &test.labels, 6);
+    }
+    pages::write(&run, &report)?;
+    let json = serde_json::to_vec_pretty(&summary).expect("a summary is JSON");
+    crate::data::labels::write_atomic(run.file("summary.json"), &json)?;
+    Ok((summary, table(&contenders)))
+}
+
+/// What was found, in one sentence.
+pub fn conclusion(contenders: &[Contender]) -> String {
+    let figure = |name: &str| contenders.iter().find(|c| c.name == name);
+    let mre = |c: &Contender| format!("{:.2} {}", c.evaluation.all.mre, c.evaluation.unit);
+    match (figure("joint"), figure("single"), figure("fused")) {
+        (Some(joint), Some(single), Some(fused)) => format!(
+            "Mean radial error: joint {}, single {}, fused {} with {:.0} % of the single models' parameters.",
+            mre(joint),
+            mre(single),
+            mre(fused),
+            100.0 * fused.parameters as f64 / single.parameters as f64
+        ),
+        _ => contenders.iter().map(|c| format!("{} {}", c.name, mre(c))).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// The methods as a text table.
+pub fn table(contenders: &[Contender]) -> String {
+    let unit = contenders.first().map_or("px", |c| c.evaluation.unit);
+    let thresholds = contenders.first().map(|c| c.evaluation.thresholds.clone()).unwrap_or_default();
+    let rates: String = thresholds.iter().map(|t| format!("{:>9}", format!("<{t} {unit}"))).collect();
+    let mut table = format!("{:8}{:>9}{:>9}{rates}{:>12}{:>12}{:>10}\n", "method", "MRE", "SD", "parameters", "arena MiB", "ms/image");
+    for c in contenders {
+        let all = &c.evaluation.all;
+        let rates: String = all.sdr.iter().map(|rate| format!("{rate:>8.1}%")).collect();
+        table += &format!(
+            "{:8}{:>9.3}{:>9.3}{rates}{:>12}{:>12.1}{:>10.1}\n",
+            c.name,
+            all.mre,
+            all.sd,
+            c.parameters,
+            c.arena_bytes as f64 / f64::from(1 << 20),
+            c.ms_per_image
+        );
+    }
+    table
+}

@@ -1,0 +1,4 @@
+//! The command line.
+pub mod contest;
+pub mod demo;
+pub mod pages;

@@ -1,0 +1,111 @@
+//! Reports put together from what a run left in its folder.
+
+use super::contest::{Contender, Named};
+use crate::data::labels::{LabelRow, Labels, scale_point, write_atomic};
+use crate::learn::checkpoint::{RunDir, StageLog};
+use crate::learn::pipeline::log_file;
+use crate::model::Kind;
+use crate::report::overlay::{OverlayPoint, overlay, png_bytes};
+use crate::report::{Curve, GalleryItem, LossCurves, PseudoLabels, Report};
+use crate::{Result, report};
+use std::collections::BTreeMap;
+
+/// Longest side of a picture in a report, pixels: pages stay small.
+const PICTURE_SIDE: usize = 900;
+
+/// Loss curves and pseudo-label updates of the stages that have finished. `unit_per_pixel` turns pixels of the local
+/// resolution into the report's unit.
+pub fn add_training(report: &mut Report, run: &RunDir, unit_per_pixel: f64) -> Result<()> {
+    for kind in Kind::ALL {
+        let name = log_file(kind);
+        if !run.has(&name) {
+            continue;
+        }
+        let log: StageLog = run.read_json(&name)?;
+        let mean = |losses: &Vec<f64>| losses.iter().sum::<f64>() / losses.len().max(1) as f64;
+        let points = log.losses.iter().enumerate().map(|(step, losses)| (step as f64, mean(losses))).collect();
+        report.losses.push(LossCurves {
+            stage: kind.name().into(),
+            log: false,
+            curves: vec![Curve { name: kind.name().into(), points }],
+        });
+        if kind == Kind::Single && !log.updates.is_empty() {
+            report.pseudo_labels = Some(updates(&log, unit_per_pixel));
+        }
+    }
+    Ok(())
+}
+
+fn updates(log: &StageLog, unit_per_pixel: f64) -> PseudoLabels {
+    let mut steps: BTreeMap<usize, (f64, f64, f64, f64, f64)> = BTreeMap::new();
+    for update in &log.updates {
+        let sum = steps.entry(update.step).or_default();
+        let refused = update.refused_spread + update.refused_shape + update.refused_step;
+        *sum = (
+            sum.0 + 1.0,
+            sum.1 + update.spread * unit_per_pixel,
+            sum.2 + update.moved * unit_per_pixel,
+            sum.3 + update.accepted as f64,
+            sum.4 + refused as f64,
+        );
+    }
+    let curve = |f: fn(&(f64, f64, f64, f64, f64)) -> f64| steps.iter().map(|(&step, sum)| (step as f64, f(sum))).collect();
+    PseudoLabels {
+        spread: vec![
+            Curve { name: "distance between two views".into(), points: curve(|s| s.1 / s.0) },
+            Curve { name: "step of accepted updates".into(), points: curve(|s| s.2 / s.0) },
+        ],
+        accepted: curve(|s| s.3),
+        refused: curve(|s| s.4),
+        ..PseudoLabels::default()
+    }
+}
+
+/// An overlay of a row of labels on its image, small enough for a page.
+pub fn picture(named: &Named, names: &[String], row: &LabelRow, truth: Option<&LabelRow>) -> GalleryItem {
+    let long = named.image.width.max(named.image.height);
+    let scale = (PICTURE_SIDE as f64 / long as f64).min(1.0);
+    let size = |extent: usize| ((extent as f64 * scale).round() as usize).max(1);
+    let image = named.image.resize_area(size(named.image.width), size(named.image.height));
+    let (from, to) = ((f64::from(row.width), f64::from(row.height)), (image.width as f64, image.height as f64));
+    let truth_size = |t: &LabelRow| (f64::from(t.width), f64::from(t.height));
+    let point = |k: usize, name: &String| {
+        Some(OverlayPoint {
+            name: name.clone(),
+            xy: scale_point(row.points[k]?, from, to),
+            score: row.scores.get(k).copied().flatten(),
+            truth: truth.and_then(|t| t.points.get(k).copied().flatten().map(|p| scale_point(p, truth_size(t), to))),
+        })
+    };
+    let points: Vec<OverlayPoint> = names.iter().enumerate().filter_map(|(k, name)| point(k, name)).collect();
+    let caption = match truth {
+        Some(_) => format!("{}: detected (dots) and true (crosses)", named.name),
+        None => format!("{}: detected", named.name),
+    };
+    GalleryItem { caption, png: png_bytes(&overlay(&image.pixels, image.width, image.height, &points)) }
+}
+
+/// Pictures of the best method: its median image, its worst, and some between.
+pub fn add_gallery(report: &mut Report, best: &Contender, images: &[Named], truth: &Labels, count: usize) {
+    let grid = &best.evaluation.grid;
+    let mean = |errors: &[Option<f64>]| {
+        let known: Vec<f64> = errors.iter().copied().flatten().collect();
+        known.iter().sum::<f64>() / known.len().max(1) as f64
+    };
+    let mut order: Vec<(f64, &str)> = grid.r.iter().map(|r| mean(r)).zip(grid.images.iter().map(String::as_str)).collect();
+    order.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let count = count.min(order.len());
+    for rank in 0..count {
+        let (error, name) = order[rank * (order.len() - 1) / count.saturating_sub(1).max(1)];
+        let Some(named) = images.iter().find(|named| named.name == name) else { continue };
+        let Some(row) = best.detections.row(name) else { continue };
+        let mut item = picture(named, &best.detections.names, row, truth.row(name));
+        item.caption = format!("{}, mean error {error:.2} {} ({})", item.caption, report.unit, best.name);
+        report.gallery.push(item);
+    }
+}
+
+/// Writes `report.html` into a run's folder.
+pub fn write(run: &RunDir, report: &Report) -> Result<()> {
+    write_atomic(run.file("report.html"), report::html(report).as_bytes())
+}
