@@ -83,7 +83,7 @@ pub fn demo(out: &Path, device: &Device, seed: u64, command: &str, observer: &mu
     };
     let config = config(seed);
     let toml = toml::to_string(&config).expect("settings are TOML");
-    crate::data::labels::write_atomic(run.file("config.toml"), toml.as_bytes())?;
+    run.set_config(&config)?;
     Pipeline::new(&task, config, device, &run, observer).train(&Kind::ALL)?;
 
     let options = Options { thresholds: vec![2.0, 3.0, 4.0, 6.0], ..Options::default() };

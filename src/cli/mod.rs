@@ -1,4 +1,5 @@
 //! The command line.
+pub mod compare;
 pub mod contest;
 pub mod demo;
 pub mod pages;

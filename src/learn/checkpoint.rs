@@ -3,6 +3,7 @@
 //! Every file is written whole under a temporary name, synced and renamed: a crash, a kill or a full disk at any moment
 //! leaves the last checkpoint readable.
 
+use super::config::Config;
 use super::labels::{PseudoLabels, UpdateLog};
 use crate::data::labels::{read_capped, write_atomic};
 use crate::{Error, Result};
@@ -39,6 +40,8 @@ pub struct Checkpoint {
     pub state: Vec<Vec<f32>>,
 }
 
+/// The effective settings in a run's folder.
+pub const CONFIG: &str = "config.toml";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const MAX_BYTES: u64 = 16 << 30;
 
@@ -76,6 +79,20 @@ impl RunDir {
         let path = self.file(name);
         serde_json::from_slice(&read_capped(&path, MAX_BYTES)?)
             .map_err(|e| Error::input(&path, format!("{e}; delete the file and resume to compute it again")))
+    }
+
+    /// Writes the effective settings beside the results.
+    pub fn set_config(&self, config: &Config) -> Result<()> {
+        let path = self.file(CONFIG);
+        let text = toml::to_string(config).map_err(|e| Error::input(&path, e.to_string()))?;
+        write_atomic(&path, text.as_bytes())
+    }
+
+    /// The settings of the run.
+    pub fn config(&self) -> Result<Config> {
+        let path = self.file(CONFIG);
+        let text = String::from_utf8(read_capped(&path, 1 << 20)?).map_err(|e| Error::input(&path, e.to_string()))?;
+        toml::from_str(&text).map_err(|e| Error::input(&path, e.message().to_string()))
     }
 
     /// Saves the state of the stage in progress.

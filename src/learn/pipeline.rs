@@ -17,6 +17,7 @@ use crate::model::{Header, Kind, Model, VERSION};
 use crate::random::Stream;
 use crate::tape::Region;
 use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
 /// What is to be learned: images, one of them annotated.
@@ -34,6 +35,40 @@ pub struct Task {
     pub annotation: Vec<Point>,
     /// Millimetres a pixel, if known.
     pub spacing: Option<f64>,
+}
+
+/// The annotation behind a run, as `template.json` in its folder keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TemplateRecord {
+    /// File name of the annotated image.
+    pub image: String,
+    /// Its width and height, pixels.
+    pub size: [usize; 2],
+    /// Landmark names.
+    pub landmarks: Vec<String>,
+    /// Their positions, pixels.
+    pub points: Vec<Point>,
+    /// Number of images trained on.
+    pub images: usize,
+    /// Millimetres a pixel, if known.
+    pub spacing: Option<f64>,
+}
+
+/// Where a run's folder keeps its [`TemplateRecord`].
+pub const TEMPLATE: &str = "template.json";
+
+impl Task {
+    fn record(&self) -> TemplateRecord {
+        let template = &self.images[self.template];
+        TemplateRecord {
+            image: self.template_name.clone(),
+            size: [template.width, template.height],
+            landmarks: self.landmarks.clone(),
+            points: self.annotation.clone(),
+            images: self.images.len(),
+            spacing: self.spacing,
+        }
+    }
 }
 
 /// How far a run is.
@@ -161,6 +196,12 @@ impl<'a> Pipeline<'a> {
 
     /// Trains the stages in order, each unless its weights are there already. A stage needs those before it.
     pub fn train(&mut self, stages: &[Kind]) -> Result<()> {
+        let record = self.task.record();
+        if self.run.has(TEMPLATE) && self.run.read_json::<TemplateRecord>(TEMPLATE)? != record {
+            let cause = "belongs to another template or other images; train into another folder";
+            return Err(Error::input(self.run.file(TEMPLATE), cause));
+        }
+        self.run.write_json(TEMPLATE, &record)?;
         for kind in Kind::ALL {
             if !stages.contains(&kind) || self.run.has(&weights_file(kind)) {
                 continue;
