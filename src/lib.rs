@@ -15,6 +15,7 @@ pub mod detect;
 pub mod device;
 pub mod error;
 pub mod eval;
+pub mod gpu;
 pub mod kernel;
 pub mod learn;
 pub mod model;

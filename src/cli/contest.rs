@@ -140,7 +140,10 @@ fn copy(names: &[String], size: (f64, f64), annotation: &[Point], images: &[Name
         image: name.clone(),
         width: image.width as u32,
         height: image.height as u32,
-        points: annotation.iter().map(|&p| Some(scale_point(p, size, (image.width as f64, image.height as f64)))).collect(),
+        points: annotation
+            .iter()
+            .map(|&p| Some(scale_point(p, size, (image.width as f64, image.height as f64))))
+            .collect(),
         scores: vec![],
     };
     Labels { names: names.to_vec(), rows: images.iter().map(row).collect() }

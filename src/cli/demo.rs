@@ -2,6 +2,7 @@
 
 use super::contest::{Contender, Named, Summary, contest, seesaw};
 use super::pages;
+use crate::Result;
 use crate::data::gray::GrayImage;
 use crate::data::labels::{LabelRow, Labels};
 use crate::data::phantom::{LANDMARKS, phantom};
@@ -12,7 +13,6 @@ use crate::learn::config::Config;
 use crate::learn::pipeline::{Observer, Pipeline, Task};
 use crate::model::Kind;
 use crate::report::{Provenance, Report};
-use crate::Result;
 use rayon::prelude::*;
 use std::path::Path;
 use std::time::Instant;
@@ -66,7 +66,13 @@ fn phantoms(seed: u64, indices: std::ops::Range<usize>) -> Set {
 }
 
 /// Runs the demonstration into a folder; returns the summary and the table of methods.
-pub fn demo(out: &Path, device: &Device, seed: u64, command: &str, observer: &mut dyn Observer) -> Result<(Summary, String)> {
+pub fn demo(
+    out: &Path,
+    device: &Device,
+    seed: u64,
+    command: &str,
+    observer: &mut dyn Observer,
+) -> Result<(Summary, String)> {
     let start = Instant::now();
     let run = RunDir::create(out)?;
     let train = phantoms(seed, 0..TRAIN);
@@ -139,7 +145,10 @@ pub fn table(contenders: &[Contender]) -> String {
     let unit = contenders.first().map_or("px", |c| c.evaluation.unit);
     let thresholds = contenders.first().map(|c| c.evaluation.thresholds.clone()).unwrap_or_default();
     let rates: String = thresholds.iter().map(|t| format!("{:>9}", format!("<{t} {unit}"))).collect();
-    let mut table = format!("{:8}{:>9}{:>9}{rates}{:>12}{:>12}{:>10}\n", "method", "MRE", "SD", "parameters", "arena MiB", "ms/image");
+    let mut table = format!(
+        "{:8}{:>9}{:>9}{rates}{:>12}{:>12}{:>10}\n",
+        "method", "MRE", "SD", "parameters", "arena MiB", "ms/image"
+    );
     for c in contenders {
         let all = &c.evaluation.all;
         let rates: String = all.sdr.iter().map(|rate| format!("{rate:>8.1}%")).collect();

@@ -52,7 +52,8 @@ fn updates(log: &StageLog, unit_per_pixel: f64) -> PseudoLabels {
             sum.4 + refused as f64,
         );
     }
-    let curve = |f: fn(&(f64, f64, f64, f64, f64)) -> f64| steps.iter().map(|(&step, sum)| (step as f64, f(sum))).collect();
+    let curve =
+        |f: fn(&(f64, f64, f64, f64, f64)) -> f64| steps.iter().map(|(&step, sum)| (step as f64, f(sum))).collect();
     PseudoLabels {
         spread: vec![
             Curve { name: "distance between two views".into(), points: curve(|s| s.1 / s.0) },
@@ -95,7 +96,8 @@ pub fn add_gallery(report: &mut Report, best: &Contender, images: &[Named], trut
         let known: Vec<f64> = errors.iter().copied().flatten().collect();
         known.iter().sum::<f64>() / known.len().max(1) as f64
     };
-    let mut order: Vec<(f64, &str)> = grid.r.iter().map(|r| mean(r)).zip(grid.images.iter().map(String::as_str)).collect();
+    let mut order: Vec<(f64, &str)> =
+        grid.r.iter().map(|r| mean(r)).zip(grid.images.iter().map(String::as_str)).collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0));
     let count = count.min(order.len());
     for rank in 0..count {

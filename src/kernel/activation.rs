@@ -7,8 +7,9 @@
 //! | sigmoid | 1 / (1 + exp(-x)) | y (1 - y) |
 
 use super::tensor::expect;
-use super::{Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape};
+use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -93,8 +94,15 @@ impl Kernel for Activate {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let params = shaders::activate::Params {
+            elements: word(y[0].shape.len()),
+            slice: word(y[0].shape.slice_len()),
+            x_k: word(x[0].k_stride),
+            y_k: word(y[0].k_stride),
+            activation: self.activation as u32,
+        };
+        vec![Dispatch::elements("activate", params, &[Bind::In(0), Bind::Out(0)], y[0].shape.len())]
     }
 
     fn samples() -> Vec<Sample<Self>> {
@@ -126,8 +134,16 @@ impl Kernel for ActivateGrad {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let params = shaders::activate_grad::Params {
+            elements: word(y[0].shape.len()),
+            slice: word(y[0].shape.slice_len()),
+            y_k: word(x[0].k_stride),
+            dy_k: word(x[1].k_stride),
+            dx_k: word(y[0].k_stride),
+            activation: self.activation as u32,
+        };
+        vec![Dispatch::elements("activate_grad", params, &[Bind::In(0), Bind::In(1), Bind::Out(0)], y[0].shape.len())]
     }
 
     fn samples() -> Vec<Sample<Self>> {

@@ -5,8 +5,9 @@
 //! its own norm, and left as it is where that norm is not finite, so that landmarks do not touch each other.
 
 use super::tensor::expect;
-use super::{Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape};
+use super::{Bind, Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::gpu::shaders;
 use crate::tape::Layout;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,13 @@ pub struct BlockSquares {
     pub blocks: Blocks,
 }
 
+impl BlockSquares {
+    /// Chunks of the longest block.
+    fn chunks(&self) -> usize {
+        self.blocks.shared.max(self.blocks.distinct).div_ceil(CHUNK)
+    }
+}
+
 impl Kernel for BlockSquares {
     const NAME: &'static str = "block_squares";
 
@@ -74,7 +82,7 @@ impl Kernel for BlockSquares {
 
     /// Partial sums: chunks of each block.
     fn scratch(&self, _: &[Shape], _: &[Shape]) -> usize {
-        self.blocks.count() * self.blocks.shared.max(self.blocks.distinct).div_ceil(CHUNK)
+        self.blocks.count() * self.chunks()
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
@@ -91,7 +99,17 @@ impl Kernel for BlockSquares {
     }
 
     fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+        let (blocks, chunks) = (self.blocks.count(), self.chunks());
+        let params = shaders::block_squares::Params {
+            shared_len: word(self.blocks.shared),
+            distinct: word(self.blocks.distinct),
+            chunks: word(chunks),
+        };
+        let total = shaders::block_squares_sum::Params { chunks: word(chunks) };
+        vec![
+            Dispatch::new("block_squares", params, &[Bind::In(0), Bind::Scratch], blocks * chunks),
+            Dispatch::new("block_squares_sum", total, &[Bind::Scratch, Bind::Out(0)], blocks),
+        ]
     }
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {
@@ -199,7 +217,13 @@ impl Kernel for AdamW {
     }
 
     fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+        let params = shaders::adamw::Params {
+            elements: word(self.blocks.len()),
+            shared_len: word(self.blocks.shared),
+            distinct: word(self.blocks.distinct),
+        };
+        let binds = [Bind::In(0), Bind::In(1), Bind::In(2), Bind::Out(0), Bind::Out(1), Bind::Out(2), Bind::Out(3)];
+        vec![Dispatch::elements("adamw", params, &binds, self.blocks.len())]
     }
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {

@@ -1,8 +1,9 @@
 //! Channels put together, cut out, and put back into a wider tensor. Each is the gradient of another.
 
 use super::tensor::expect;
-use super::{Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape};
+use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -39,8 +40,17 @@ impl Kernel for Concat {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let params = shaders::concat::Params {
+            elements: word(y[0].shape.len()),
+            slice: word(y[0].shape.slice_len()),
+            a_k: word(x[0].k_stride),
+            b_k: word(x[1].k_stride),
+            y_k: word(y[0].k_stride),
+            a_c: word(x[0].shape.c),
+            b_c: word(x[1].shape.c),
+        };
+        vec![Dispatch::elements("concat", params, &[Bind::In(0), Bind::In(1), Bind::Out(0)], y[0].shape.len())]
     }
 
     fn flops(&self, _: &[Shape], _: &[Shape]) -> u64 {
@@ -92,8 +102,8 @@ impl Kernel for SliceChannels {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        copy_channels(&x[0], &y[0], self.start, 0, self.len)
     }
 
     fn flops(&self, _: &[Shape], _: &[Shape]) -> u64 {
@@ -140,8 +150,8 @@ impl Kernel for PadChannels {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        copy_channels(&x[0], &y[0], 0, self.start, x[0].shape.c)
     }
 
     fn flops(&self, _: &[Shape], _: &[Shape]) -> u64 {
@@ -152,4 +162,20 @@ impl Kernel for PadChannels {
         let case = |start, total, x| Sample::normal(Self { start, total }, &[x]);
         vec![case(0, 1, [1, 1, 1, 1, 1]), case(2, 6, [2, 3, 4, 5, 3]), case(4, 8, [1, 2, 3, 7, 4])]
     }
+}
+
+/// The launch that copies channels `x_start .. x_start + len` to `y_start ..`, and zeros elsewhere.
+fn copy_channels(x: &Operand, y: &Operand, x_start: usize, y_start: usize, len: usize) -> Vec<Dispatch> {
+    let params = shaders::channels::Params {
+        elements: word(y.shape.len()),
+        slice: word(y.shape.slice_len()),
+        x_k: word(x.k_stride),
+        y_k: word(y.k_stride),
+        x_c: word(x.shape.c),
+        y_c: word(y.shape.c),
+        x_start: word(x_start),
+        y_start: word(y_start),
+        len: word(len),
+    };
+    vec![Dispatch::elements("channels", params, &[Bind::In(0), Bind::Out(0)], y.shape.len())]
 }

@@ -13,10 +13,12 @@ use super::activation::Activation;
 use super::conv2d_grad::{Conv2dGradInput, Conv2dGradWeight};
 use super::padded::Window;
 use super::tensor::expect;
-use super::{Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape};
+use super::tile::Tile;
+use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::cpu::gemm::{Matrix, gemm};
 use crate::cpu::scratch::with_scratch;
+use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -143,8 +145,42 @@ impl Kernel for Conv2d {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let (input, w, to) = (x[0].shape, x[1].shape, y[0].shape);
+        let (bias, adapter) = self.extras();
+        let pixels = to.n * to.pixels();
+        let tile = Tile::choose(pixels, w.n, ["conv2d_small", "conv2d_narrow", "conv2d_medium", "conv2d_large"]);
+        let [row_tiles, column_tiles] = tile.counts(pixels, w.n);
+        let groups = to.k * row_tiles * column_tiles;
+        // What there is none of is bound to the weight and never read.
+        let (b, (v, u)) = (bias.unwrap_or(1), adapter.unwrap_or((1, 1)));
+        let params = shaders::conv2d::Params {
+            groups: word(groups),
+            row_tiles: word(row_tiles),
+            column_tiles: word(column_tiles),
+            pixels: word(pixels),
+            h: word(input.h),
+            w: word(input.w),
+            ci: word(input.c),
+            oh: word(to.h),
+            ow: word(to.w),
+            co: word(to.c),
+            kh: word(w.h),
+            kw: word(w.w),
+            stride: word(self.stride),
+            pad: word(self.pad),
+            bias: u32::from(self.bias),
+            rank: adapter.map_or(0, |(v, _)| word(x[v].shape.n)),
+            activation: self.activation as u32,
+            x_k: word(x[0].k_stride),
+            w_k: word(x[1].k_stride),
+            b_k: word(x[b].k_stride),
+            v_k: word(x[v].k_stride),
+            u_k: word(x[u].k_stride),
+            y_k: word(y[0].k_stride),
+        };
+        let binds = [Bind::In(0), Bind::In(1), Bind::In(b), Bind::In(v), Bind::In(u), Bind::Out(0)];
+        vec![Dispatch::new(tile.shader, params, &binds, groups)]
     }
 
     fn flops(&self, x: &[Shape], y: &[Shape]) -> u64 {
@@ -178,6 +214,12 @@ impl Kernel for Conv2d {
             }
         }
         samples.push(Sample::normal(Self::without_epilogue(1, 0), &[[1, 1, 6, 7, 2], [1, 3, 3, 3, 2]]));
+        // More ranks than an inner step has; then one case for each of the GPU's tall tiles.
+        for (ci, co, size, rank) in [(20, 35, 9, 21), (3, 5, 65, 1), (2, 20, 65, 2), (17, 40, 65, 18)] {
+            let op = Self { stride: 1, pad: 1, bias: true, adapter: true, activation: Activation::Relu };
+            let (w, b, v, u) = ([1, co, 3, 3, ci], [1, 1, 1, 1, co], [2, rank, 1, 1, ci], [2, co, 1, 1, rank]);
+            samples.push(Sample::normal(op, &[[1, 1, size, size - 1, ci], w, b, v, u]));
+        }
         samples
     }
 }

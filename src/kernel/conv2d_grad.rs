@@ -9,8 +9,10 @@
 
 use super::padded::Window;
 use super::tensor::expect;
-use super::{Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape};
+use super::tile::Tile;
+use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::gpu::shaders;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -81,8 +83,43 @@ impl Kernel for Conv2dGradInput {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let (dy, w, to) = (x[0].shape, x[1].shape, y[0].shape);
+        let phases = self.stride * self.stride;
+        // The first phase has the most pixels; the tiles that another has too many find nothing to do.
+        let pixels = to.n * to.h.div_ceil(self.stride) * to.w.div_ceil(self.stride);
+        let tile = Tile::choose(
+            pixels,
+            to.c,
+            [
+                "conv2d_grad_input_small",
+                "conv2d_grad_input_narrow",
+                "conv2d_grad_input_medium",
+                "conv2d_grad_input_large",
+            ],
+        );
+        let [row_tiles, column_tiles] = tile.counts(pixels, to.c);
+        let groups = to.k * phases * row_tiles * column_tiles;
+        let params = shaders::conv2d_grad_input::Params {
+            groups: word(groups),
+            row_tiles: word(row_tiles),
+            column_tiles: word(column_tiles),
+            n: word(to.n),
+            h: word(to.h),
+            w: word(to.w),
+            ci: word(to.c),
+            oh: word(dy.h),
+            ow: word(dy.w),
+            co: word(dy.c),
+            kh: word(w.h),
+            kw: word(w.w),
+            stride: word(self.stride),
+            pad: word(self.pad),
+            dy_k: word(x[0].k_stride),
+            w_k: word(x[1].k_stride),
+            dx_k: word(y[0].k_stride),
+        };
+        vec![Dispatch::new(tile.shader, params, &[Bind::In(0), Bind::In(1), Bind::Out(0)], groups)]
     }
 
     fn flops(&self, x: &[Shape], y: &[Shape]) -> u64 {
@@ -96,7 +133,12 @@ impl Kernel for Conv2dGradInput {
             let op = Self { stride, pad, h, w };
             Sample::normal(op, &[[ky, 2, oh, ow, co], [kw, co, kernel, kernel, ci]])
         };
-        lattice(case)
+        let mut samples = lattice(case);
+        // One for each of the GPU's tall tiles.
+        samples.push(case((3, 1), (47, 46, 5, 3), 1, 2));
+        samples.push(case((3, 2), (95, 92, 18, 2), 1, 1));
+        samples.push(case((3, 1), (47, 46, 40, 17), 1, 1));
+        samples
     }
 }
 
@@ -130,9 +172,34 @@ pub struct Conv2dGradWeight {
 impl Conv2dGradWeight {
     /// Partial sums a weight slice: cut by shapes alone, so that the association does not depend on threads. Landmarks
     /// with weights of their own are cut alike whether they are trained together or in groups.
-    pub(crate) fn slices(&self, x: &[Shape]) -> usize {
-        let images = if self.k == 1 { x[0].k.max(x[1].k) * x[0].n } else { x[0].n };
-        images.min(4)
+    fn slices(&self, x: &[Shape]) -> usize {
+        self.images(x).min(4)
+    }
+
+    /// The same on the GPU, which cuts between pixels: enough for [`WORKGROUPS`](Self::WORKGROUPS) tiles a landmark, but no
+    /// slice of fewer than [`SLICE_PIXELS`](Self::SLICE_PIXELS).
+    fn gpu_slices(&self, x: &[Shape]) -> usize {
+        let (rows, columns) = (x[1].c, self.kh * self.kw * x[0].c);
+        let [m, n] = Self::tile(rows, columns).counts(rows, columns);
+        let pixels = self.images(x) * x[1].pixels();
+        Self::WORKGROUPS.div_ceil(m * n).min(pixels / Self::SLICE_PIXELS).max(1)
+    }
+
+    const WORKGROUPS: usize = 128;
+    const SLICE_PIXELS: usize = 256;
+
+    /// Images that a weight slice sums over.
+    fn images(&self, x: &[Shape]) -> usize {
+        if self.k == 1 { x[0].k.max(x[1].k) * x[0].n } else { x[0].n }
+    }
+
+    /// The tile for `co` x `kh kw ci` numbers.
+    fn tile(rows: usize, columns: usize) -> Tile {
+        if rows > 32 && columns > 32 {
+            Tile { shader: "conv2d_grad_weight_large", rows: 64, columns: 64 }
+        } else {
+            Tile::small("conv2d_grad_weight_small")
+        }
     }
 }
 
@@ -149,7 +216,7 @@ impl Kernel for Conv2dGradWeight {
     }
 
     fn scratch(&self, x: &[Shape], y: &[Shape]) -> usize {
-        self.slices(x) * y[0].len()
+        self.slices(x).max(self.gpu_slices(x)) * y[0].len()
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
@@ -157,7 +224,8 @@ impl Kernel for Conv2dGradWeight {
         let win = Window::new(x[0].shape(), w, self.stride, self.pad);
         let (n, slices, len) = (x[0].shape().n, self.slices(&[x[0].shape(), x[1].shape()]), w.slice_len());
         // The images that a weight slice sums over: (landmark, sample) in order.
-        let images = if self.k == 1 { x[0].shape().k.max(x[1].shape().k) * n } else { n };
+        let images = self.images(&[x[0].shape(), x[1].shape()]);
+        let scratch = &mut scratch[..slices * w.len()];
         scratch.par_chunks_mut(len).enumerate().for_each(|(i, partial)| {
             let (k, slice) = (i / slices, i % slices);
             partial.fill(T::zero());
@@ -174,8 +242,48 @@ impl Kernel for Conv2dGradWeight {
         }
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let (input, dy, to) = (x[0].shape, x[1].shape, y[0].shape);
+        let (rows, columns, pixels) = (to.n, to.image_len(), self.images(&[input, dy]) * dy.pixels());
+        let slices = self.gpu_slices(&[input, dy]);
+        let tile = Self::tile(rows, columns);
+        let [row_tiles, column_tiles] = tile.counts(rows, columns);
+        let groups = to.k * slices * row_tiles * column_tiles;
+        let params = shaders::conv2d_grad_weight::Params {
+            groups: word(groups),
+            row_tiles: word(row_tiles),
+            column_tiles: word(column_tiles),
+            slices: word(slices),
+            slice_pixels: word(pixels.div_ceil(slices)),
+            pixels: word(pixels),
+            n: word(input.n),
+            h: word(input.h),
+            w: word(input.w),
+            ci: word(input.c),
+            oh: word(dy.h),
+            ow: word(dy.w),
+            co: word(dy.c),
+            kh: word(self.kh),
+            kw: word(self.kw),
+            stride: word(self.stride),
+            pad: word(self.pad),
+            x_k: word(x[0].k_stride),
+            dy_k: word(x[1].k_stride),
+            dw_k: word(if slices == 1 { y[0].k_stride } else { slices * to.slice_len() }),
+        };
+        let partial = if slices == 1 { Bind::Out(0) } else { Bind::Scratch };
+        let mut dispatches = vec![Dispatch::new(tile.shader, params, &[Bind::In(0), Bind::In(1), partial], groups)];
+        if slices > 1 {
+            let params = shaders::conv2d_grad_weight_sum::Params {
+                elements: word(to.len()),
+                length: word(to.slice_len()),
+                slices: word(slices),
+                dw_k: word(y[0].k_stride),
+            };
+            let binds = [Bind::Scratch, Bind::Out(0)];
+            dispatches.push(Dispatch::elements("conv2d_grad_weight_sum", params, &binds, to.len()));
+        }
+        dispatches
     }
 
     fn flops(&self, x: &[Shape], y: &[Shape]) -> u64 {
@@ -190,7 +298,12 @@ impl Kernel for Conv2dGradWeight {
             let op = Self { stride, pad, kh: kernel, kw: kernel, k: kw.min(kx) };
             Sample::normal(op, &[[kx, 3, h, w, ci], [kx.max(kw), 3, oh, ow, co]])
         };
-        lattice(case)
+        let mut samples = lattice(case);
+        // Several slices on the GPU, of a shared weight and of distinct ones, in both of its tiles.
+        samples.push(case((3, 1), (21, 22, 3, 5), 2, 1));
+        samples.push(case((3, 2), (50, 33, 8, 37), 1, 2));
+        samples.push(case((3, 1), (19, 18, 5, 34), 2, 2));
+        samples
     }
 }
 

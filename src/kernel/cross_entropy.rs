@@ -9,8 +9,9 @@
 
 use super::softmax::max_and_sum;
 use super::tensor::expect;
-use super::{Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape};
+use super::{Bind, Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -56,8 +57,25 @@ impl Kernel for SpatialCrossEntropy {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let shape = x[0].shape.with_k(y[0].shape.k);
+        let groups = shape.k * shape.n * shape.c;
+        let params = shaders::spatial_cross_entropy::Params {
+            groups: word(groups),
+            n: word(shape.n),
+            pixels: word(shape.pixels()),
+            c: word(shape.c),
+            x_k: word(x[0].k_stride),
+            targets_k: word(x[1].k_stride),
+            weights_k: word(x[2].k_stride),
+            loss_k: word(y[0].k_stride),
+        };
+        vec![Dispatch::new(
+            "spatial_cross_entropy",
+            params,
+            &[Bind::In(0), Bind::In(1), Bind::In(2), Bind::Out(0)],
+            groups,
+        )]
     }
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {
@@ -106,8 +124,26 @@ impl Kernel for SpatialCrossEntropyGrad {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let shape = y[0].shape;
+        let groups = shape.k * shape.n * shape.c;
+        let params = shaders::spatial_cross_entropy_grad::Params {
+            groups: word(groups),
+            n: word(shape.n),
+            pixels: word(shape.pixels()),
+            c: word(shape.c),
+            x_k: word(x[0].k_stride),
+            targets_k: word(x[1].k_stride),
+            weights_k: word(x[2].k_stride),
+            dloss_k: word(x[3].k_stride),
+            dx_k: word(y[0].k_stride),
+        };
+        vec![Dispatch::new(
+            "spatial_cross_entropy_grad",
+            params,
+            &[Bind::In(0), Bind::In(1), Bind::In(2), Bind::In(3), Bind::Out(0)],
+            groups,
+        )]
     }
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {

@@ -1,8 +1,9 @@
 //! Element-wise arithmetic; two operands broadcast over every axis of extent 1.
 
 use super::tensor::expect;
-use super::{Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape};
+use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -78,8 +79,32 @@ impl Kernel for Binary {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let Shape { h, w, c, .. } = y[0].shape;
+        let ([a_n, a_h, a_w, a_c], [b_n, b_h, b_w, b_c]) =
+            (strides(x[0].shape).map(word), strides(x[1].shape).map(word));
+        let params = shaders::binary::Params {
+            elements: word(y[0].shape.len()),
+            slice: word(y[0].shape.slice_len()),
+            y_k: word(y[0].k_stride),
+            kind: self.kind as u32,
+            a_k: word(x[0].k_stride),
+            b_k: word(x[1].k_stride),
+            h: word(h),
+            w: word(w),
+            c: word(c),
+            a_n,
+            a_h,
+            a_w,
+            a_c,
+            b_n,
+            b_h,
+            b_w,
+            b_c,
+        };
+        let same = x[0].shape.with_k(1) == x[1].shape.with_k(1);
+        let shader = if same { "binary" } else { "binary_broadcast" };
+        vec![Dispatch::elements(shader, params, &[Bind::In(0), Bind::In(1), Bind::Out(0)], y[0].shape.len())]
     }
 
     fn samples() -> Vec<Sample<Self>> {
@@ -124,8 +149,16 @@ impl Kernel for ScaleShift {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let params = shaders::scale_shift::Params {
+            elements: word(y[0].shape.len()),
+            slice: word(y[0].shape.slice_len()),
+            x_k: word(x[0].k_stride),
+            y_k: word(y[0].k_stride),
+            scale: self.scale,
+            shift: self.shift,
+        };
+        vec![Dispatch::elements("scale_shift", params, &[Bind::In(0), Bind::Out(0)], y[0].shape.len())]
     }
 
     fn flops(&self, _: &[Shape], y: &[Shape]) -> u64 {
@@ -157,8 +190,14 @@ impl Kernel for Fill {
         y[0].slices().for_each(|slice| slice.fill(T::of(self.value.into())));
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, _: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let params = shaders::fill::Params {
+            elements: word(y[0].shape.len()),
+            slice: word(y[0].shape.slice_len()),
+            y_k: word(y[0].k_stride),
+            value: self.value,
+        };
+        vec![Dispatch::elements("fill", params, &[Bind::Out(0)], y[0].shape.len())]
     }
 
     fn flops(&self, _: &[Shape], _: &[Shape]) -> u64 {

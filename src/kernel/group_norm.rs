@@ -14,8 +14,9 @@
 
 use super::activation::Activation;
 use super::tensor::expect;
-use super::{Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape};
+use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,64 @@ fn channel_sums<T: Real>(x: &[T], y: &[T], c: usize, f: impl Fn(usize, T, T) -> 
         }
     }
     total
+}
+
+/// How the GPU cuts an image's pixels and channels into workgroups: see `shaders/lib/reduce_lanes.wgsl`.
+struct Lanes {
+    /// Channels of a workgroup.
+    block: usize,
+    /// Threads of a channel.
+    lanes: usize,
+    /// Pixels of a workgroup.
+    chunk: usize,
+    /// Chunks of an image.
+    chunks: usize,
+    c: usize,
+}
+
+impl Lanes {
+    fn new(x: Shape) -> Self {
+        const THREADS: usize = 256;
+        const BLOCK: usize = 64;
+        const PIXELS_A_THREAD: usize = 64;
+        let block = x.c.div_ceil(x.c.div_ceil(BLOCK));
+        let lanes = THREADS / block;
+        let chunk = lanes * PIXELS_A_THREAD;
+        Self { block, lanes, chunk, chunks: x.pixels().div_ceil(chunk), c: x.c }
+    }
+
+    fn workgroups(&self, images: usize) -> usize {
+        images * self.chunks * self.c.div_ceil(self.block)
+    }
+
+    /// Pairs of sums of this many images.
+    fn sums(&self, images: usize) -> usize {
+        images * self.chunks * self.c
+    }
+}
+
+/// The launch that leaves, of each channel and chunk, the sums of `dy xhat` and `dy` in the scratch memory. Operands: `x`,
+/// statistics, `dy`, each with its place among the inputs.
+fn sums(norm_groups: usize, k: usize, operands: [(&[Operand], usize); 3]) -> Dispatch {
+    let [x, statistics, dy] = operands.map(|(inputs, i)| inputs[i]);
+    let lanes = Lanes::new(x.shape);
+    let groups = lanes.workgroups(k * x.shape.n);
+    let params = shaders::group_norm_sums::Params {
+        groups: word(groups),
+        n: word(x.shape.n),
+        norm_groups: word(norm_groups),
+        pixels: word(x.shape.pixels()),
+        c: word(x.shape.c),
+        block: word(lanes.block),
+        lanes: word(lanes.lanes),
+        chunk: word(lanes.chunk),
+        chunks: word(lanes.chunks),
+        x_k: word(x.k_stride),
+        statistics_k: word(statistics.k_stride),
+        dy_k: word(dy.k_stride),
+    };
+    let [x, statistics, dy] = operands.map(|(_, i)| Bind::In(i));
+    Dispatch::new("group_norm_sums", params, &[x, statistics, dy, Bind::Scratch], groups)
 }
 
 /// Means over each group of two quantities.
@@ -119,8 +178,63 @@ impl Kernel for GroupNorm {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let (input, to) = (x[0].shape, y[0].shape);
+        let lanes = Lanes::new(input);
+        let Lanes { block, lanes: per_channel, chunk, chunks, .. } = lanes;
+        let (n, pixels, c) = (word(input.n), word(input.pixels()), word(input.c));
+        let norm_groups = word(self.groups);
+        let groups = lanes.workgroups(input.k * input.n);
+        let moments = shaders::group_norm_moments::Params {
+            groups: word(groups),
+            n,
+            pixels,
+            c,
+            block: word(block),
+            lanes: word(per_channel),
+            chunk: word(chunk),
+            chunks: word(chunks),
+            x_k: word(x[0].k_stride),
+        };
+        let moments = Dispatch::new("group_norm_moments", moments, &[Bind::In(0), Bind::Scratch], groups);
+        let groups = to.k * to.n * self.groups;
+        let statistics = shaders::group_norm_statistics::Params {
+            groups: word(groups),
+            n,
+            norm_groups,
+            pixels,
+            c,
+            chunk: word(chunk),
+            chunks: word(chunks),
+            x_images: if input.k == 1 { 0 } else { n },
+            statistics_k: word(y[1].k_stride),
+        };
+        let statistics = Dispatch::new("group_norm_statistics", statistics, &[Bind::Scratch, Bind::Out(1)], groups);
+        let groups = lanes.workgroups(to.k * to.n);
+        let norm = shaders::group_norm::Params {
+            groups: word(groups),
+            n,
+            norm_groups,
+            pixels,
+            c,
+            block: word(block),
+            lanes: word(per_channel),
+            chunk: word(chunk),
+            chunks: word(chunks),
+            activation: self.activation as u32,
+            x_k: word(x[0].k_stride),
+            gamma_k: word(x[1].k_stride),
+            beta_k: word(x[2].k_stride),
+            y_k: word(y[0].k_stride),
+            statistics_k: word(y[1].k_stride),
+        };
+        let binds = [Bind::In(0), Bind::In(1), Bind::In(2), Bind::Out(0), Bind::Out(1)];
+        vec![moments, statistics, Dispatch::new("group_norm", norm, &binds, groups)]
+    }
+
+    /// On the GPU, two moments a channel for every chunk of pixels.
+    fn scratch(&self, x: &[Shape], _: &[Shape]) -> usize {
+        2 * x[0].k * Lanes::new(x[0]).sums(x[0].n)
     }
 
     fn flops(&self, x: &[Shape], y: &[Shape]) -> u64 {
@@ -141,6 +255,7 @@ impl Kernel for GroupNorm {
             case(8, Activation::Identity, [1, 2, 9, 8, 24], 3, 24),
             case(4, Activation::LeakyRelu, [3, 1, 17, 3, 12], 1, 12),
             case(8, Activation::Relu, [1, 2, 33, 31, 16], 1, 16),
+            case(5, Activation::Identity, [2, 1, 19, 17, 70], 2, 70),
         ]
     }
 }
@@ -190,8 +305,48 @@ impl Kernel for GroupNormGradInput {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let (input, to) = (x[0].shape, y[0].shape);
+        let lanes = Lanes::new(input);
+        let groups = to.k * to.n * self.groups;
+        let first_mean = to.k * lanes.sums(to.n);
+        let means = shaders::group_norm_means::Params {
+            groups: word(groups),
+            n: word(to.n),
+            norm_groups: word(self.groups),
+            pixels: word(to.pixels()),
+            c: word(to.c),
+            chunks: word(lanes.chunks),
+            means: word(first_mean),
+            gamma_k: word(x[1].k_stride),
+        };
+        let means = Dispatch::new("group_norm_means", means, &[Bind::In(1), Bind::Scratch], groups);
+        let groups = lanes.workgroups(to.k * to.n);
+        let gradient = shaders::group_norm_grad_input::Params {
+            groups: word(groups),
+            n: word(to.n),
+            norm_groups: word(self.groups),
+            pixels: word(to.pixels()),
+            c: word(to.c),
+            block: word(lanes.block),
+            lanes: word(lanes.lanes),
+            chunk: word(lanes.chunk),
+            chunks: word(lanes.chunks),
+            means: word(first_mean),
+            x_k: word(x[0].k_stride),
+            gamma_k: word(x[1].k_stride),
+            statistics_k: word(x[2].k_stride),
+            dy_k: word(x[3].k_stride),
+            dx_k: word(y[0].k_stride),
+        };
+        let binds = [Bind::In(0), Bind::In(1), Bind::In(2), Bind::In(3), Bind::Out(0), Bind::Scratch];
+        let gradient = Dispatch::new("group_norm_grad_input", gradient, &binds, groups);
+        vec![sums(self.groups, to.k, [(x, 0), (x, 2), (x, 3)]), means, gradient]
+    }
+
+    /// On the GPU, two sums a channel for every chunk of pixels, then two means a group.
+    fn scratch(&self, x: &[Shape], y: &[Shape]) -> usize {
+        2 * y[0].k * (Lanes::new(x[0]).sums(x[0].n) + x[0].n * self.groups)
     }
 
     fn flops(&self, _: &[Shape], y: &[Shape]) -> u64 {
@@ -208,6 +363,7 @@ impl Kernel for GroupNormGradInput {
             case(2, 2, [2, 3, 5, 7, 6], 2),
             case(8, 3, [1, 2, 9, 8, 24], 3),
             case(4, 3, [3, 1, 17, 3, 12], 1),
+            case(5, 2, [1, 2, 19, 17, 70], 2),
         ]
     }
 }
@@ -231,15 +387,17 @@ impl Kernel for GroupNormGradAffine {
         Ok(vec![Shape { k: self.k, n: 1, h: 1, w: 1, c: x[0].c }; 2])
     }
 
-    /// Two sums a channel for every sample.
+    /// Two sums a channel for every sample; on the GPU, for every chunk of its pixels.
     fn scratch(&self, x: &[Shape], _: &[Shape]) -> usize {
         let k = x.iter().map(|s| s.k).max().unwrap_or(1);
-        2 * k * x[0].n * x[0].c
+        2 * k * Lanes::new(x[0]).sums(x[0].n)
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
         let shape = x[0].shape();
         let (c, per) = (shape.c, shape.c / self.groups);
+        let landmarks = x.iter().map(|x| x.shape().k).max().unwrap_or(1);
+        let scratch = &mut scratch[..2 * landmarks * shape.n * c];
         scratch.par_chunks_mut(2 * c).enumerate().for_each(|(i, partial)| {
             let (k, n) = (i / shape.n, i % shape.n);
             let (x, stats, dy) = (x[0].image(k, n), x[1].image(k, n), x[2].image(k, n));
@@ -253,7 +411,7 @@ impl Kernel for GroupNormGradAffine {
                 partial[c + ch] = beta;
             }
         });
-        let samples = scratch.len() / (2 * c) / self.k;
+        let samples = landmarks * shape.n / self.k;
         let [dgamma, dbeta] = y else { unreachable!("two outputs are inferred") };
         for (k, (dgamma, dbeta)) in dgamma.slices().zip(dbeta.slices()).enumerate() {
             let partials = &scratch[k * samples * 2 * c..][..samples * 2 * c];
@@ -264,8 +422,20 @@ impl Kernel for GroupNormGradAffine {
         }
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let (input, to) = (x[0].shape, y[0].shape);
+        let k = x.iter().map(|x| x.shape.k).max().unwrap_or(1);
+        let groups = to.k * to.c;
+        let affine = shaders::group_norm_grad_affine::Params {
+            groups: word(groups),
+            c: word(to.c),
+            chunks: word(k / to.k * input.n * Lanes::new(input).chunks),
+            dgamma_k: word(y[0].k_stride),
+            dbeta_k: word(y[1].k_stride),
+        };
+        let binds = [Bind::Scratch, Bind::Out(0), Bind::Out(1)];
+        let affine = Dispatch::new("group_norm_grad_affine", affine, &binds, groups);
+        vec![sums(self.groups, k, [(x, 0), (x, 1), (x, 2)]), affine]
     }
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {
@@ -281,6 +451,7 @@ impl Kernel for GroupNormGradAffine {
             case(2, 2, [2, 3, 5, 7, 6], 2),
             case(8, 3, [1, 2, 9, 8, 24], 3),
             case(4, 1, [3, 1, 17, 3, 12], 3),
+            case(5, 1, [1, 2, 19, 17, 70], 2),
         ]
     }
 }

@@ -9,8 +9,9 @@
 //! ```
 
 use super::tensor::expect;
-use super::{Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape};
+use super::{Bind, Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -60,8 +61,16 @@ impl Kernel for FocalBce {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let params = shaders::focal_bce::Params {
+            elements: word(y[0].shape.len()),
+            slice: word(y[0].shape.slice_len()),
+            x_k: word(x[0].k_stride),
+            t_k: word(x[1].k_stride),
+            y_k: word(y[0].k_stride),
+        };
+        let binds = [Bind::In(0), Bind::In(1), Bind::Out(0)];
+        vec![Dispatch::elements("focal_bce", params, &binds, y[0].shape.len())]
     }
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {
@@ -95,8 +104,17 @@ impl Kernel for FocalBceGrad {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let params = shaders::focal_bce_grad::Params {
+            elements: word(y[0].shape.len()),
+            slice: word(y[0].shape.slice_len()),
+            x_k: word(x[0].k_stride),
+            t_k: word(x[1].k_stride),
+            dy_k: word(x[2].k_stride),
+            dx_k: word(y[0].k_stride),
+        };
+        let binds = [Bind::In(0), Bind::In(1), Bind::In(2), Bind::Out(0)];
+        vec![Dispatch::elements("focal_bce_grad", params, &binds, y[0].shape.len())]
     }
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {
@@ -128,8 +146,17 @@ impl Kernel for MaskedL1 {
         map(x, y, |[x, t, m]| m * (x - t).abs());
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let params = shaders::masked_l1::Params {
+            elements: word(y[0].shape.len()),
+            slice: word(y[0].shape.slice_len()),
+            x_k: word(x[0].k_stride),
+            t_k: word(x[1].k_stride),
+            m_k: word(x[2].k_stride),
+            y_k: word(y[0].k_stride),
+        };
+        let binds = [Bind::In(0), Bind::In(1), Bind::In(2), Bind::Out(0)];
+        vec![Dispatch::elements("masked_l1", params, &binds, y[0].shape.len())]
     }
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {
@@ -156,8 +183,18 @@ impl Kernel for MaskedL1Grad {
         map(x, y, |[x, t, m, dy]| if x > t { m * dy } else { T::of(if x < t { -1.0 } else { 0.0 }) * m * dy });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let params = shaders::masked_l1_grad::Params {
+            elements: word(y[0].shape.len()),
+            slice: word(y[0].shape.slice_len()),
+            x_k: word(x[0].k_stride),
+            t_k: word(x[1].k_stride),
+            m_k: word(x[2].k_stride),
+            dy_k: word(x[3].k_stride),
+            dx_k: word(y[0].k_stride),
+        };
+        let binds = [Bind::In(0), Bind::In(1), Bind::In(2), Bind::In(3), Bind::Out(0)];
+        vec![Dispatch::elements("masked_l1_grad", params, &binds, y[0].shape.len())]
     }
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {

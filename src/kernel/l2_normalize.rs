@@ -5,14 +5,18 @@
 //! ```
 
 use super::tensor::expect;
-use super::{Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape};
+use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// Added to the squared norm.
 pub const EPS: f64 = 1e-8;
+
+/// Pixels that a workgroup of the shaders takes.
+const PIXELS: usize = 16;
 
 fn inverse_norm<T: Real>(x: &[T]) -> T {
     T::one() / (x.iter().map(|&v| v * v).sum::<T>() + T::of(EPS)).sqrt()
@@ -43,8 +47,16 @@ impl Kernel for L2Normalize {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let pixels = y[0].shape.len() / y[0].shape.c;
+        let params = shaders::l2_normalize::Params {
+            pixels: word(pixels),
+            per_slice: word(pixels / y[0].shape.k),
+            c: word(y[0].shape.c),
+            x_k: word(x[0].k_stride),
+            y_k: word(y[0].k_stride),
+        };
+        vec![Dispatch::new("l2_normalize", params, &[Bind::In(0), Bind::Out(0)], pixels.div_ceil(PIXELS))]
     }
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {
@@ -82,8 +94,22 @@ impl Kernel for L2NormalizeGrad {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let pixels = y[0].shape.len() / y[0].shape.c;
+        let params = shaders::l2_normalize_grad::Params {
+            pixels: word(pixels),
+            per_slice: word(pixels / y[0].shape.k),
+            c: word(y[0].shape.c),
+            x_k: word(x[0].k_stride),
+            dy_k: word(x[1].k_stride),
+            dx_k: word(y[0].k_stride),
+        };
+        vec![Dispatch::new(
+            "l2_normalize_grad",
+            params,
+            &[Bind::In(0), Bind::In(1), Bind::Out(0)],
+            pixels.div_ceil(PIXELS),
+        )]
     }
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {

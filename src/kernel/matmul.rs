@@ -5,9 +5,11 @@
 //! gradients are products too, so that one kernel serves all three.
 
 use super::tensor::expect;
-use super::{Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape};
+use super::tile::Tile;
+use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::cpu::gemm::{Matrix, gemm};
+use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -71,8 +73,41 @@ impl Kernel for MatMul {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let (a, b, to) = (x[0].shape, x[1].shape, y[0].shape);
+        let ((rows, length), (_, columns)) = (extent(a, self.transpose_a), extent(b, self.transpose_b));
+        let tile = Tile::small(match (self.transpose_a, self.transpose_b) {
+            (false, false) => "matmul",
+            (false, true) => "matmul_b_transposed",
+            (true, false) => "matmul_a_transposed",
+            (true, true) => "matmul_both_transposed",
+        });
+        let [row_tiles, column_tiles] = tile.counts(rows, columns);
+        let groups = to.k * to.n * row_tiles * column_tiles;
+        // Elements between neighbouring rows and columns; between samples, 0 where they share one.
+        let strides = |s: Shape, transposed| if transposed { [1, s.c] } else { [s.c, 1] };
+        let sample = |s: Shape| if s.n == 1 { 0 } else { s.image_len() };
+        let [a_row, a_inner] = strides(a, self.transpose_a);
+        let [b_inner, b_column] = strides(b, self.transpose_b);
+        let params = shaders::matmul::Params {
+            groups: word(groups),
+            row_tiles: word(row_tiles),
+            column_tiles: word(column_tiles),
+            n: word(to.n),
+            rows: word(rows),
+            columns: word(columns),
+            length: word(length),
+            a_k: word(x[0].k_stride),
+            a_n: word(sample(a)),
+            a_row: word(a_row),
+            a_inner: word(a_inner),
+            b_k: word(x[1].k_stride),
+            b_n: word(sample(b)),
+            b_inner: word(b_inner),
+            b_column: word(b_column),
+            y_k: word(y[0].k_stride),
+        };
+        vec![Dispatch::new(tile.shader, params, &[Bind::In(0), Bind::In(1), Bind::Out(0)], groups)]
     }
 
     fn flops(&self, x: &[Shape], y: &[Shape]) -> u64 {
@@ -88,6 +123,7 @@ impl Kernel for MatMul {
             case(false, false, [2, 3, 4, 5, 6], [1, 3, 1, 6, 7]),
             case(true, false, [2, 1, 1, 35, 4], [2, 3, 1, 35, 5]),
             case(true, true, [1, 2, 1, 6, 3], [2, 2, 1, 5, 6]),
+            case(true, false, [1, 2, 1, 33, 34], [2, 1, 1, 33, 37]),
         ]
     }
 }

@@ -27,6 +27,7 @@ pub mod sample_points;
 pub mod soft_argmax;
 pub mod softmax;
 pub mod tensor;
+mod tile;
 pub mod warp;
 
 pub use real::Real;
@@ -67,6 +68,29 @@ pub struct Dispatch {
     pub binds: Vec<Bind>,
     /// The number of workgroups; the shader linearises, so that one number is enough.
     pub groups: usize,
+}
+
+impl Dispatch {
+    /// A launch of `groups` workgroups; `params` is the `Params` that `build.rs` reflects from the shader.
+    pub(crate) fn new(shader: &'static str, params: impl bytemuck::NoUninit, binds: &[Bind], groups: usize) -> Self {
+        Self { shader, params: bytemuck::bytes_of(&params).to_vec(), binds: binds.into(), groups }
+    }
+
+    /// A launch with one thread an element, of a shader that imports `lib/element`.
+    pub(crate) fn elements(
+        shader: &'static str,
+        params: impl bytemuck::NoUninit,
+        binds: &[Bind],
+        elements: usize,
+    ) -> Self {
+        Self::new(shader, params, binds, elements.div_ceil(256))
+    }
+}
+
+/// A number as uniform blocks hold it. Programs in which one does not fit are refused when they are loaded.
+pub(crate) fn word(x: usize) -> u32 {
+    debug_assert!(u32::try_from(x).is_ok(), "{x} is no u32");
+    x as u32
 }
 
 /// How a test fills an input.

@@ -3,8 +3,9 @@
 //! The gradient of the maximum goes to the first of equal elements in row-major order, on every device.
 
 use super::tensor::expect;
-use super::{Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape};
+use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -68,8 +69,19 @@ impl Kernel for Pool {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let Shape { n, h, w, c, .. } = x[0].shape;
+        let params = shaders::pool::Params {
+            elements: word(y[0].shape.len()),
+            x_k: word(x[0].k_stride),
+            y_k: word(y[0].k_stride),
+            n: word(n),
+            h: word(h),
+            w: word(w),
+            c: word(c),
+            kind: self.kind as u32,
+        };
+        vec![Dispatch::elements("pool", params, &[Bind::In(0), Bind::Out(0)], y[0].shape.len())]
     }
 
     fn samples() -> Vec<Sample<Self>> {
@@ -112,8 +124,20 @@ impl Kernel for PoolGrad {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let Shape { n, h, w, c, .. } = x[0].shape;
+        let params = shaders::pool_grad::Params {
+            elements: word(y[0].shape.len()),
+            x_k: word(x[0].k_stride),
+            dy_k: word(x[1].k_stride),
+            dx_k: word(y[0].k_stride),
+            n: word(n),
+            h: word(h),
+            w: word(w),
+            c: word(c),
+            kind: self.kind as u32,
+        };
+        vec![Dispatch::elements("pool_grad", params, &[Bind::In(0), Bind::In(1), Bind::Out(0)], y[0].shape.len())]
     }
 
     fn samples() -> Vec<Sample<Self>> {

@@ -1,8 +1,9 @@
-//! Sums over any axes, in an order fixed by shapes: each result is summed over its elements in row-major order, in chunks of
-//! [`CHUNK`] elements whose sums are then added in order.
+//! Sums over any axes, in an order fixed by shapes. The twin sums each result over its elements in row-major order, in chunks of
+//! [`CHUNK`] elements whose sums are then added in order; the shader by threads, a tree of threads, and slices.
 
-use super::{Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape};
+use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,80 @@ pub const CHUNK: usize = 256;
 pub struct Sum {
     /// Which of `k, n, h, w, c` are kept.
     pub keep: [bool; 5],
+}
+
+/// Neighbours that are all kept or all summed: how many, and how far apart in input and output.
+#[derive(Clone, Copy)]
+struct Axis {
+    extent: usize,
+    x: usize,
+    y: usize,
+}
+
+impl Axis {
+    const ONE: Self = Self { extent: 1, x: 0, y: 0 };
+}
+
+impl Sum {
+    /// The kept and the summed axes, slowest first; of five axes, no more than three remain when neighbours are merged.
+    fn axes(&self, x: Operand, y: Operand) -> ([Axis; 3], [Axis; 3]) {
+        let strides = |o: Operand| [o.k_stride, o.shape.image_len(), o.shape.w * o.shape.c, o.shape.c, 1];
+        let (xs, ys) = (strides(x), strides(y));
+        let mut axes = [Vec::<Axis>::new(), Vec::new()];
+        for (i, &extent) in x.shape.dims().iter().enumerate().filter(|&(_, &extent)| extent > 1) {
+            let axes = &mut axes[usize::from(!self.keep[i])];
+            let axis = Axis { extent, x: xs[i], y: if self.keep[i] { ys[i] } else { 0 } };
+            match axes.last_mut().filter(|last| (last.x, last.y) == (extent * axis.x, extent * axis.y)) {
+                Some(last) => *last = Axis { extent: last.extent * extent, ..axis },
+                None => axes.push(axis),
+            }
+        }
+        let three =
+            |axes: &[Axis]| std::array::from_fn(|i| (i + axes.len()).checked_sub(3).map_or(Axis::ONE, |i| axes[i]));
+        (three(&axes[0]), three(&axes[1]))
+    }
+
+    /// Neighbouring outputs that a workgroup takes, a power of two. Like [`Sum::slices`], it does not depend on how many landmarks
+    /// there are, so that a landmark's sums are the same in any group.
+    fn width(&self, x: Shape) -> usize {
+        let fastest = (1..5).rev().find(|&i| x.dims()[i] > 1);
+        fastest.filter(|&i| self.keep[i]).map_or(1, |i| x.dims()[i].next_power_of_two().min(64))
+    }
+
+    /// Ranges that the terms are cut into: about 16 terms a thread, no more than fill a large device.
+    fn slices(&self, x: Shape) -> usize {
+        let product = |kept: bool| (0..5).filter(|&i| self.keep[i] == kept).map(|i| x.dims()[i]).product::<usize>();
+        let outputs = product(true) / if self.keep[0] { x.k } else { 1 };
+        let width = self.width(x);
+        let most = (1024 / outputs.div_ceil(width)).clamp(1, 256);
+        product(false).div_ceil(THREADS / width * 16).min(most)
+    }
+}
+
+/// Threads of the shader's workgroup.
+const THREADS: usize = 256;
+
+fn params(kept: [Axis; 3], summed: [Axis; 3], outputs: usize, width: usize, slices: usize) -> shaders::sum::Params {
+    shaders::sum::Params {
+        outputs: word(outputs),
+        terms: word(summed.iter().map(|axis| axis.extent).product()),
+        slices: word(slices),
+        width: word(width),
+        y_slice: word(outputs),
+        out_1: word(kept[1].extent),
+        out_2: word(kept[2].extent),
+        term_1: word(summed[1].extent),
+        term_2: word(summed[2].extent),
+        x_out_0: word(kept[0].x),
+        x_out_1: word(kept[1].x),
+        x_out_2: word(kept[2].x),
+        y_out_0: word(kept[0].y),
+        y_out_1: word(kept[1].y),
+        y_out_2: word(kept[2].y),
+        x_term_0: word(summed[0].x),
+        x_term_1: word(summed[1].x),
+        x_term_2: word(summed[2].x),
+    }
 }
 
 impl Kernel for Sum {
@@ -64,8 +139,36 @@ impl Kernel for Sum {
         }
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    /// Partial sums, where the terms are cut.
+    fn scratch(&self, x: &[Shape], y: &[Shape]) -> usize {
+        match self.slices(x[0]) {
+            1 => 0,
+            slices => slices * y[0].len(),
+        }
+    }
+
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let (x, y) = (x[0], y[0]);
+        let (kept, summed) = self.axes(x, y);
+        let (outputs, width, slices) = (y.shape.len(), self.width(x.shape), self.slices(x.shape));
+        let groups = outputs.div_ceil(width);
+        let launch = |kept, summed, slices, from, to| {
+            let params = params(kept, summed, outputs, width, slices);
+            Dispatch::new("sum", params, &[from, to], groups * slices)
+        };
+        if slices == 1 {
+            return vec![launch(kept, summed, 1, Bind::In(0), Bind::Out(0))];
+        }
+        // Partial sums lie densely, slice after slice.
+        let [_, middle, inner] = kept.map(|axis| axis.extent);
+        let dense = [middle * inner, inner, 1];
+        let into = std::array::from_fn(|i| Axis { y: dense[i], ..kept[i] });
+        let from = std::array::from_fn(|i| Axis { x: dense[i], ..kept[i] });
+        let partials = [Axis::ONE, Axis::ONE, Axis { extent: slices, x: outputs, y: 0 }];
+        vec![
+            launch(into, summed, slices, Bind::In(0), Bind::Scratch),
+            launch(from, partials, 1, Bind::Scratch, Bind::Out(0)),
+        ]
     }
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {

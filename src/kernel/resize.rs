@@ -3,8 +3,9 @@
 //! The gradient gathers: every input pixel sums, in order, over the output pixels that read it, so it needs no atomics.
 
 use super::tensor::expect;
-use super::{Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape};
+use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -60,8 +61,22 @@ impl Kernel for Resize {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let Shape { n, h, w, c, .. } = x[0].shape;
+        let params = shaders::resize::Params {
+            elements: word(y[0].shape.len()),
+            x_k: word(x[0].k_stride),
+            y_k: word(y[0].k_stride),
+            n: word(n),
+            h: word(h),
+            w: word(w),
+            c: word(c),
+            oh: word(self.h),
+            ow: word(self.w),
+            ratio_y: h as f32 / self.h as f32,
+            ratio_x: w as f32 / self.w as f32,
+        };
+        vec![Dispatch::elements("resize", params, &[Bind::In(0), Bind::Out(0)], y[0].shape.len())]
     }
 
     fn flops(&self, _: &[Shape], y: &[Shape]) -> u64 {
@@ -125,8 +140,22 @@ impl Kernel for ResizeGrad {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let Shape { n, h: oh, w: ow, c, .. } = x[0].shape;
+        let params = shaders::resize_grad::Params {
+            elements: word(y[0].shape.len()),
+            dy_k: word(x[0].k_stride),
+            dx_k: word(y[0].k_stride),
+            n: word(n),
+            h: word(self.h),
+            w: word(self.w),
+            c: word(c),
+            oh: word(oh),
+            ow: word(ow),
+            ratio_y: self.h as f32 / oh as f32,
+            ratio_x: self.w as f32 / ow as f32,
+        };
+        vec![Dispatch::elements("resize_grad", params, &[Bind::In(0), Bind::Out(0)], y[0].shape.len())]
     }
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {

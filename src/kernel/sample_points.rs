@@ -4,8 +4,9 @@
 //! serves maps of all strides: `u = (x + 1/2) / scale - 1/2`.
 
 use super::tensor::expect;
-use super::{Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape};
+use super::{Bind, Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -60,8 +61,21 @@ impl Kernel for SamplePoints {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let Shape { n, h, w, c, .. } = x[0].shape;
+        let params = shaders::sample_points::Params {
+            elements: word(y[0].shape.len()),
+            map_k: word(x[0].k_stride),
+            points_k: word(x[1].k_stride),
+            y_k: word(y[0].k_stride),
+            n: word(n),
+            h: word(h),
+            w: word(w),
+            c: word(c),
+            points: word(x[1].shape.w),
+            scale: self.scale,
+        };
+        vec![Dispatch::elements("sample_points", params, &[Bind::In(0), Bind::In(1), Bind::Out(0)], y[0].shape.len())]
     }
 
     fn flops(&self, _: &[Shape], y: &[Shape]) -> u64 {
@@ -115,8 +129,26 @@ impl Kernel for SamplePointsGrad {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let Shape { n, h, w, c, .. } = y[0].shape;
+        let params = shaders::sample_points_grad::Params {
+            elements: word(y[0].shape.len()),
+            points_k: word(x[0].k_stride),
+            dy_k: word(x[1].k_stride),
+            dmap_k: word(y[0].k_stride),
+            n: word(n),
+            h: word(h),
+            w: word(w),
+            c: word(c),
+            points: word(x[0].shape.w),
+            scale: self.scale,
+        };
+        vec![Dispatch::elements(
+            "sample_points_grad",
+            params,
+            &[Bind::In(0), Bind::In(1), Bind::Out(0)],
+            y[0].shape.len(),
+        )]
     }
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {

@@ -4,8 +4,9 @@
 //! `2 radius + 1` pixels around it. The peak is the maximum's probability under the softmax over the whole map; the spread
 //! is the root mean square distance (pixels) of the whole softmax from the position: small where one sharp peak stands alone.
 
-use super::{Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape};
+use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::gpu::shaders;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -56,8 +57,20 @@ impl Kernel for SoftArgmax {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let shape = x[0].shape;
+        let groups = shape.k * shape.n * shape.c;
+        let params = shaders::soft_argmax::Params {
+            groups: word(groups),
+            n: word(shape.n),
+            pixels: word(shape.pixels()),
+            c: word(shape.c),
+            w: word(shape.w),
+            radius: word(self.radius),
+            x_k: word(x[0].k_stride),
+            y_k: word(y[0].k_stride),
+        };
+        vec![Dispatch::new("soft_argmax", params, &[Bind::In(0), Bind::Out(0)], groups)]
     }
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {

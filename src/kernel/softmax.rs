@@ -5,8 +5,9 @@
 //! ```
 
 use super::tensor::expect;
-use super::{Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape};
+use super::{Bind, Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -51,8 +52,18 @@ impl Kernel for SpatialSoftmax {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let shape = y[0].shape;
+        let groups = shape.k * shape.n * shape.c;
+        let params = shaders::spatial_softmax::Params {
+            groups: word(groups),
+            n: word(shape.n),
+            pixels: word(shape.pixels()),
+            c: word(shape.c),
+            x_k: word(x[0].k_stride),
+            y_k: word(y[0].k_stride),
+        };
+        vec![Dispatch::new("spatial_softmax", params, &[Bind::In(0), Bind::Out(0)], groups)]
     }
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {
@@ -92,8 +103,19 @@ impl Kernel for SpatialSoftmaxGrad {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let shape = y[0].shape;
+        let groups = shape.k * shape.n * shape.c;
+        let params = shaders::spatial_softmax_grad::Params {
+            groups: word(groups),
+            n: word(shape.n),
+            pixels: word(shape.pixels()),
+            c: word(shape.c),
+            y_k: word(x[0].k_stride),
+            dy_k: word(x[1].k_stride),
+            dx_k: word(y[0].k_stride),
+        };
+        vec![Dispatch::new("spatial_softmax_grad", params, &[Bind::In(0), Bind::In(1), Bind::Out(0)], groups)]
     }
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {
@@ -173,8 +195,25 @@ impl Kernel for TargetMaps {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let shape = y[0].shape;
+        let groups = shape.k * shape.n * shape.c;
+        let params = shaders::target_maps::Params {
+            groups: word(groups),
+            n: word(shape.n),
+            pixels: word(shape.pixels()),
+            c: word(shape.c),
+            h: word(self.h),
+            w: word(self.w),
+            scale: self.scale,
+            spread: match self.target {
+                Target::Gaussian(sigma) => (2.0 * f64::from(sigma) * f64::from(sigma)) as f32,
+                Target::Tent => 0.0,
+            },
+            points_k: word(x[0].k_stride),
+            y_k: word(y[0].k_stride),
+        };
+        vec![Dispatch::new("target_maps", params, &[Bind::In(0), Bind::Out(0)], groups)]
     }
 
     fn samples() -> Vec<Sample<Self>> {

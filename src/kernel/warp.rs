@@ -11,8 +11,9 @@
 //! the same on every device.
 
 use super::tensor::expect;
-use super::{Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape};
+use super::{Bind, Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::gpu::shaders;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -146,8 +147,19 @@ impl Kernel for WarpAugment {
         });
     }
 
-    fn gpu(&self, _: &[Operand], _: &[Operand]) -> Vec<Dispatch> {
-        Vec::new()
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let params = shaders::warp_augment::Params {
+            elements: word(y[0].shape.len()),
+            table_k: word(x[1].k_stride),
+            y_k: word(y[0].k_stride),
+            n: word(y[0].shape.n),
+            h: word(self.h),
+            w: word(self.w),
+            images: word(x[0].shape.n),
+            frame_h: word(x[0].shape.h),
+            frame_w: word(x[0].shape.w),
+        };
+        vec![Dispatch::elements("warp_augment", params, &[Bind::In(0), Bind::In(1), Bind::Out(0)], y[0].shape.len())]
     }
 
     fn flops(&self, _: &[Shape], y: &[Shape]) -> u64 {

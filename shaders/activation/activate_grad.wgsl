@@ -1,0 +1,33 @@
+// dx = f'(x) dy from the output y = f(x), element by element. One element a thread.
+#import lib/element
+#import lib/activate
+
+struct Params {
+    base: u32,
+    elements: u32,
+    slice: u32,
+    y_k: u32,
+    dy_k: u32,
+    dx_k: u32,
+    activation: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<storage, read_write> dy: array<f32>;
+@group(0) @binding(3) var<storage, read_write> dx: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = element(group, count, lane);
+    if i >= p.elements {
+        return;
+    }
+    let k = i / p.slice;
+    let e = i % p.slice;
+    dx[k * p.dx_k + e] = activation_slope(p.activation, y[k * p.y_k + e]) * dy[k * p.dy_k + e];
+}

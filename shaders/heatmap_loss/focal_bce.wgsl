@@ -1,0 +1,36 @@
+// y = -t (1 - p)^2 log p - (1 - t) p^2 log(1 - p), p = sigmoid(x). One element a thread.
+#import lib/element
+#import lib/log_sigmoid
+
+struct Params {
+    base: u32,
+    elements: u32,
+    slice: u32,
+    x_k: u32,
+    t_k: u32,
+    y_k: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> t: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = element(group, count, lane);
+    if i >= p.elements {
+        return;
+    }
+    let k = i / p.slice;
+    let e = i % p.slice;
+
+    let s = log_sigmoid(x[k * p.x_k + e]);
+    let goal = t[k * p.t_k + e];
+    let q = 1.0 - s.x;
+    y[k * p.y_k + e] = -(goal * q * q * s.y + (1.0 - goal) * s.x * s.x * s.z);
+}

@@ -1,0 +1,51 @@
+// dx[i] = dloss weight (softmax(x)[i] sum_j t[j] - t[i]) of each map of logits x and targets t.
+// A workgroup has one map, see `lib/reduce_map`; thread t writes the pixels t, t + 256, ...
+#import lib/reduce_softmax
+
+struct Params {
+    base: u32,
+    groups: u32,
+    n: u32,
+    pixels: u32,
+    c: u32,
+    x_k: u32,
+    targets_k: u32,
+    weights_k: u32,
+    dloss_k: u32,
+    dx_k: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> targets: array<f32>;
+@group(0) @binding(3) var<storage, read_write> weights: array<f32>;
+@group(0) @binding(4) var<storage, read_write> dloss: array<f32>;
+@group(0) @binding(5) var<storage, read_write> dx: array<f32>;
+
+@compute @workgroup_size(WIDTH)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) t: u32,
+) {
+    let index = linear_group(group, count);
+    if index >= p.groups {
+        return;
+    }
+    let map = map_of(index);
+    let start = map.k * p.x_k + map.first;
+    let of_targets = map.k * p.targets_k + map.first;
+    let to = map.k * p.dx_k + map.first;
+    let in_slice = index % (p.n * p.c);
+    let weight = weights[map.k * p.weights_k + in_slice] * dloss[map.k * p.dloss_k + in_slice];
+    var mass = 0.0;
+    for (var i = t; i < p.pixels; i += WIDTH) {
+        mass += targets[of_targets + i * p.c];
+    }
+    mass = sum(t, mass);
+    let stats = max_and_sum(t, start);
+    let ratio = mass / stats.y;
+    for (var i = t; i < p.pixels; i += WIDTH) {
+        dx[to + i * p.c] = weight * (exp(x[start + i * p.c] - stats.x) * ratio - targets[of_targets + i * p.c]);
+    }
+}

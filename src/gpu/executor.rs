@@ -1,0 +1,358 @@
+//! Persistent buffers, one arena that all programs share, and runs of programs.
+
+use super::adapter::{Adapter, DeviceInfo};
+use super::device::{Device, Need};
+use super::launch::{self, Launch};
+use super::pipeline::{Pipelines, UNIFORM_STRIDE};
+use super::shaders::{self, Variant};
+#[cfg(doc)]
+use crate::Error;
+use crate::Result;
+use crate::kernel::{Bind, Operand};
+use crate::plan::{Place, Program, Slot, Step};
+use crate::tape::Region;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a run may take beyond what its FLOPs cost on the slowest device, a software one.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// FLOPs a second of that device.
+const SLOWEST: u64 = 200_000_000;
+
+/// Runs programs on a GPU. Programs share persistent buffers; runs do not overlap, so that one arena serves all.
+///
+/// # Errors
+/// Every method may fail with [`Error::DeviceLost`]; the executor is of no use then. Those that allocate may fail with
+/// [`Error::OutOfMemory`], those that wait with [`Error::Timeout`].
+pub struct GpuExecutor {
+    device: Device,
+    pipelines: Pipelines,
+    arena: Memory,
+    regions: BTreeMap<Region, Memory>,
+    staging: Memory,
+    programs: Vec<Loaded>,
+    /// Counts replacements of buffers, after which bind groups must be made anew.
+    generation: u64,
+    /// FLOPs or bytes that one launch may cost.
+    budget: u64,
+}
+
+/// A buffer and the number of its elements.
+struct Memory {
+    buffer: wgpu::Buffer,
+    len: usize,
+}
+
+/// A program with everything that does not change between runs.
+struct Loaded {
+    program: Program,
+    need: Need,
+    dispatches: Vec<Prepared>,
+    uniforms: wgpu::Buffer,
+    bind_groups: Vec<wgpu::BindGroup>,
+    generation: u64,
+    /// Elements of all outputs.
+    output_len: usize,
+}
+
+/// A dispatch of a program.
+struct Prepared {
+    pipeline: wgpu::ComputePipeline,
+    variant: &'static Variant,
+    /// The slots it binds.
+    slots: Vec<usize>,
+    launches: Vec<Launch>,
+    /// Index of its first uniform block.
+    uniform: usize,
+    /// FLOPs or bytes.
+    work: u64,
+}
+
+impl GpuExecutor {
+    /// Opens a device.
+    pub fn new(adapter: &Adapter) -> Result<Self> {
+        let device = Device::open(adapter)?;
+        let arena = Memory::new(&device, "arena", 0, &Need::default())?;
+        let staging = Memory { buffer: staging(&device, 0, &Need::default())?, len: 0 };
+        Ok(Self {
+            device,
+            pipelines: Pipelines::default(),
+            arena,
+            regions: BTreeMap::new(),
+            staging,
+            programs: Vec::new(),
+            generation: 0,
+            budget: launch::LAUNCH_BUDGET,
+        })
+    }
+
+    /// The device.
+    pub fn info(&self) -> &DeviceInfo {
+        &self.device.info
+    }
+
+    /// Takes a program, compiles its shaders, and extends the arena and the persistent buffers to what it needs. Returns
+    /// its number.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] with the plan's estimate; [`Error::Limits`] if the driver refuses a shader.
+    pub fn load(&mut self, program: Program) -> Result<usize> {
+        let need = Need { bytes: program.total_bytes(), largest: program.largest() };
+        let limit = self.device.device.limits().max_storage_buffer_binding_size.min(4 << 32);
+        if let Some(slot) = program.slots.iter().find(|slot| bytes(slot.operand.span()) > limit) {
+            let limit = format!(", a tensor has at most {limit} ({} has {})", slot.name, bytes(slot.operand.span()));
+            return Err(self.device.out_of_memory(&need, limit));
+        }
+        let (dispatches, blocks) = self.prepare(&program)?;
+        let uniforms = self.upload(&blocks, &need)?;
+        let output_len = program.outputs.iter().map(|&i| program.slots[i].operand.span()).sum();
+        if program.arena_len > self.arena.len {
+            self.arena = Memory::new(&self.device, "arena", program.arena_len, &need)?;
+            self.generation += 1;
+        }
+        for (&region, &len) in &program.regions {
+            self.extend(region, len, &need)?;
+        }
+        if output_len > self.staging.len {
+            self.staging = Memory { buffer: staging(&self.device, output_len, &need)?, len: output_len };
+        }
+        let bind_groups = Vec::new();
+        self.programs.push(Loaded {
+            program,
+            need,
+            dispatches,
+            uniforms,
+            bind_groups,
+            generation: u64::MAX,
+            output_len,
+        });
+        let index = self.programs.len() - 1;
+        self.bind(index)?;
+        Ok(index)
+    }
+
+    /// A loaded program.
+    pub fn program(&self, index: usize) -> &Program {
+        &self.programs[index].program
+    }
+
+    /// Sets a persistent buffer, or as much of it as there are values.
+    pub fn write(&mut self, region: Region, values: &[f32]) -> Result<()> {
+        let need = Need { bytes: bytes(values.len()), largest: format!("{region:?}").to_lowercase() };
+        self.extend(region, values.len(), &need)?;
+        let buffer = &self.regions[&region].buffer;
+        self.device.guard(&need, || self.device.queue.write_buffer(buffer, 0, bytemuck::cast_slice(values)))
+    }
+
+    /// A persistent buffer's content; empty if there is none.
+    pub fn read(&self, region: Region) -> Result<Vec<f32>> {
+        let Some(memory) = self.regions.get(&region) else { return Ok(Vec::new()) };
+        let need = Need { bytes: bytes(memory.len), largest: format!("{region:?}").to_lowercase() };
+        let staging = staging(&self.device, memory.len, &need)?;
+        let submission = self.device.guard(&need, || {
+            let mut encoder = self.encoder();
+            encoder.copy_buffer_to_buffer(&memory.buffer, 0, &staging, 0, bytes(memory.len));
+            self.device.queue.submit([encoder.finish()])
+        })?;
+        self.device.map(&staging, bytes(memory.len), submission, PATIENCE, "reading a buffer")
+    }
+
+    /// Runs a program on its inputs, in the order of their declaration; returns its outputs.
+    ///
+    /// # Panics
+    /// If an input has not the length of its shape: a fault of the caller.
+    pub fn run(&mut self, index: usize, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+        self.bind(index)?;
+        let loaded = &self.programs[index];
+        let program = &loaded.program;
+        assert_eq!(inputs.len(), program.inputs.len(), "one value an input");
+        for (&slot, values) in program.inputs.iter().zip(inputs) {
+            let slot = &program.slots[slot];
+            assert_eq!(values.len(), slot.operand.shape.len(), "{} has another length than its shape", slot.name);
+        }
+        let submission = self.device.guard(&loaded.need, || self.submit(loaded, inputs))?;
+        let limit = PATIENCE + Duration::from_secs(program.cost().flops / SLOWEST);
+        let flat =
+            self.device.map(&self.staging.buffer, bytes(loaded.output_len), submission, limit, "running a program")?;
+        let mut rest = &flat[..];
+        let output = |&slot: &usize| {
+            let Operand { shape, k_stride } = program.slots[slot].operand;
+            let (span, tail) = rest.split_at(program.slots[slot].operand.span());
+            rest = tail;
+            // A parameter's slices lie apart; what is returned has no gaps.
+            (0..shape.k).flat_map(|k| &span[k * k_stride..][..shape.slice_len()]).copied().collect()
+        };
+        Ok(program.outputs.iter().map(output).collect())
+    }
+
+    /// Uploads the inputs, and submits all launches and the copies of the outputs.
+    fn submit(&self, loaded: &Loaded, inputs: &[&[f32]]) -> wgpu::SubmissionIndex {
+        let slot = |&slot: &usize| &loaded.program.slots[slot];
+        for (slot, values) in loaded.program.inputs.iter().map(slot).zip(inputs) {
+            self.device.queue.write_buffer(&self.arena.buffer, bytes(slot.offset), bytemuck::cast_slice(values));
+        }
+        let mut encoder = self.encode(loaded);
+        let mut at = 0;
+        for slot in loaded.program.outputs.iter().map(slot) {
+            let size = bytes(slot.operand.span());
+            encoder.copy_buffer_to_buffer(self.memory(slot), bytes(slot.offset), &self.staging.buffer, at, size);
+            at += size;
+        }
+        self.device.queue.submit([encoder.finish()])
+    }
+
+    /// Encodes all launches; submits whenever what is encoded may take too long. Returns the open rest.
+    fn encode(&self, loaded: &Loaded) -> wgpu::CommandEncoder {
+        let launches = loaded.dispatches.iter().zip(&loaded.bind_groups).flat_map(|(dispatch, bind_group)| {
+            dispatch.launches.iter().enumerate().map(move |(i, launch)| (dispatch, bind_group, i, launch))
+        });
+        let mut launches = launches.peekable();
+        let mut encoder = self.encoder();
+        while launches.peek().is_some() {
+            let mut work = 0;
+            let descriptor = wgpu::ComputePassDescriptor { label: Some("program"), timestamp_writes: None };
+            let mut pass = encoder.begin_compute_pass(&descriptor);
+            while let Some((dispatch, bind_group, i, launch)) = launches.next_if(|_| work < launch::SUBMIT_BUDGET) {
+                work += dispatch.work / dispatch.launches.len() as u64;
+                let offset = (dispatch.uniform + i) as u64 * UNIFORM_STRIDE;
+                pass.set_pipeline(&dispatch.pipeline);
+                pass.set_bind_group(0, bind_group, &[offset as u32]);
+                pass.dispatch_workgroups(launch.grid[0], launch.grid[1], 1);
+            }
+            drop(pass);
+            if launches.peek().is_some() {
+                let full = std::mem::replace(&mut encoder, self.encoder());
+                self.device.queue.submit([full.finish()]);
+            }
+        }
+        encoder
+    }
+
+    /// The dispatches of a program and their uniform blocks.
+    fn prepare(&mut self, program: &Program) -> Result<(Vec<Prepared>, Vec<u8>)> {
+        let (mut dispatches, mut blocks) = (Vec::new(), Vec::new());
+        for step in &program.steps {
+            let operands = |slots: &[usize]| slots.iter().map(|&i| program.slots[i].operand).collect::<Vec<Operand>>();
+            for dispatch in step.op.gpu(&operands(&step.inputs), &operands(&step.outputs)) {
+                let variant = shaders::find(dispatch.shader).expect("a kernel names variants of the table");
+                assert_eq!(variant.params, dispatch.params.len(), "Params of {}", variant.name);
+                assert_eq!(variant.storage, dispatch.binds.len(), "bindings of {}", variant.name);
+                let work = step.cost.flops.max(step.cost.bytes);
+                let launches = launch::cut(dispatch.groups, work, self.budget);
+                let uniform = blocks.len() / UNIFORM_STRIDE as usize;
+                for launch in &launches {
+                    let start = blocks.len();
+                    blocks.extend(launch.base.to_le_bytes());
+                    blocks.extend(&dispatch.params);
+                    blocks.resize(start + UNIFORM_STRIDE as usize, 0);
+                }
+                let slots = dispatch.binds.iter().map(|&bind| slot_of(step, bind)).collect();
+                let pipeline = self.pipelines.get(&self.device, variant)?;
+                dispatches.push(Prepared { pipeline, variant, slots, launches, uniform, work });
+            }
+        }
+        Ok((dispatches, blocks))
+    }
+
+    fn upload(&self, blocks: &[u8], need: &Need) -> Result<wgpu::Buffer> {
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let buffer = self.device.buffer("uniforms", blocks.len() as u64, usage, need)?;
+        self.device.queue.write_buffer(&buffer, 0, blocks);
+        Ok(buffer)
+    }
+
+    /// Makes a program's bind groups, unless those that it has still hold.
+    fn bind(&mut self, index: usize) -> Result<()> {
+        if self.programs[index].generation == self.generation {
+            return Ok(());
+        }
+        let need = self.programs[index].need.clone();
+        let mut bind_groups = Vec::new();
+        for dispatch in &self.programs[index].dispatches {
+            let (layout, _) = self.pipelines.layout(&self.device, dispatch.variant.storage)?.clone();
+            let loaded = &self.programs[index];
+            let part =
+                |buffer, offset, size| wgpu::BufferBinding { buffer, offset, size: std::num::NonZero::new(size) };
+            let storage = dispatch.slots.iter().map(|&slot| {
+                let slot = &loaded.program.slots[slot];
+                part(self.memory(slot), bytes(slot.offset), bytes(slot.operand.span()))
+            });
+            let entries: Vec<_> = std::iter::once(part(&loaded.uniforms, 0, UNIFORM_STRIDE))
+                .chain(storage)
+                .enumerate()
+                .map(|(i, b)| wgpu::BindGroupEntry { binding: i as u32, resource: wgpu::BindingResource::Buffer(b) })
+                .collect();
+            let label = Some(dispatch.variant.name);
+            let descriptor = wgpu::BindGroupDescriptor { label, layout: &layout, entries: &entries };
+            bind_groups.push(self.device.guard(&need, || self.device.device.create_bind_group(&descriptor))?);
+        }
+        let loaded = &mut self.programs[index];
+        (loaded.bind_groups, loaded.generation) = (bind_groups, self.generation);
+        Ok(())
+    }
+
+    /// Extends a persistent buffer; what it holds stays, what is new is zero.
+    fn extend(&mut self, region: Region, len: usize, need: &Need) -> Result<()> {
+        let old = self.regions.get(&region);
+        if old.is_some_and(|old| old.len >= len) {
+            return Ok(());
+        }
+        let new = Memory::new(&self.device, &format!("{region:?}").to_lowercase(), len, need)?;
+        if let Some(old) = old {
+            let mut encoder = self.encoder();
+            encoder.copy_buffer_to_buffer(&old.buffer, 0, &new.buffer, 0, bytes(old.len));
+            self.device.queue.submit([encoder.finish()]);
+        }
+        self.regions.insert(region, new);
+        self.generation += 1;
+        Ok(())
+    }
+
+    fn memory(&self, slot: &Slot) -> &wgpu::Buffer {
+        match slot.place {
+            Place::Arena => &self.arena.buffer,
+            Place::Region(region) => &self.regions[&region].buffer,
+        }
+    }
+
+    fn encoder(&self) -> wgpu::CommandEncoder {
+        self.device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("onemark") })
+    }
+}
+
+#[cfg(test)]
+impl GpuExecutor {
+    /// Fills the arena with NaN, which no kernel may read before it writes.
+    pub(super) fn poison(&self) {
+        let nan = vec![f32::NAN; self.arena.len];
+        self.device.queue.write_buffer(&self.arena.buffer, 0, bytemuck::cast_slice(&nan));
+    }
+
+    /// Lets programs that are loaded from now on cut their dispatches at another cost.
+    pub(super) fn set_budget(&mut self, budget: u64) {
+        self.budget = budget;
+    }
+}
+
+impl Memory {
+    fn new(device: &Device, label: &str, len: usize, need: &Need) -> Result<Self> {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        Ok(Self { buffer: device.buffer(label, bytes(len), usage, need)?, len })
+    }
+}
+
+fn staging(device: &Device, len: usize, need: &Need) -> Result<wgpu::Buffer> {
+    device.buffer("staging", bytes(len), wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST, need)
+}
+
+fn slot_of(step: &Step, bind: Bind) -> usize {
+    match bind {
+        Bind::In(i) => step.inputs[i],
+        Bind::Out(i) => step.outputs[i],
+        Bind::Scratch => step.scratch.expect("a kernel that binds scratch asks for it"),
+    }
+}
+
+fn bytes(elements: usize) -> u64 {
+    4 * elements as u64
+}

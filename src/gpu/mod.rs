@@ -1,0 +1,20 @@
+//! The GPU executor, and the only place that names wgpu: adapters, buffers, pipelines, errors.
+//!
+//! ```text
+//! devices / select -> GpuExecutor::new -> load(program) -> write(region), run(program, inputs), read(region)
+//! ```
+//!
+//! A program's dispatches, their constant arguments and their bindings are made once, at [load](GpuExecutor::load). A run
+//! uploads the inputs, encodes the dispatches in order and reads the outputs back; it allocates nothing.
+
+mod adapter;
+mod device;
+mod executor;
+mod launch;
+mod pipeline;
+pub(crate) mod shaders;
+#[cfg(test)]
+mod tests;
+
+pub use adapter::{Adapter, DeviceInfo, devices, select};
+pub use executor::GpuExecutor;

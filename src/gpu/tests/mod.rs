@@ -1,0 +1,29 @@
+//! Tests on a device: each kernel against its twin, and whole programs. `ONEMARK_TEST_DEVICE=gpu:1` chooses the device.
+
+mod parity;
+mod program;
+
+use super::{GpuExecutor, select};
+use crate::kernel::{Domain, Shape};
+use crate::random::Stream;
+
+/// An executor on the device that tests run on; without any, tests are skipped, but not in CI.
+fn executor() -> Option<GpuExecutor> {
+    let spec = std::env::var("ONEMARK_TEST_DEVICE").unwrap_or_else(|_| "gpu".into());
+    match select(&spec) {
+        Ok(adapter) => Some(GpuExecutor::new(&adapter).expect("the device opens")),
+        Err(error) if std::env::var_os("CI").is_some() => panic!("no device to test on: {error}"),
+        Err(_) => {
+            println!("skipped: no Vulkan device");
+            None
+        }
+    }
+}
+
+fn values(shape: Shape, domain: Domain, random: &mut Stream) -> Vec<f32> {
+    match domain {
+        Domain::Normal => (0..shape.len()).map(|_| random.normal() as f32).collect(),
+        Domain::Range(low, high) => (0..shape.len()).map(|_| random.range(low.into(), high.into()) as f32).collect(),
+        Domain::Fill(fill) => fill(shape, &mut || random.uniform() as f32),
+    }
+}
