@@ -58,7 +58,7 @@ impl Default for Config {
             global_side: 240,
             local_side: 480,
             initial_labels: InitialLabels::Matched,
-            views: 5,
+            views: 2,
             memory_mib: 8192,
             checkpoint_seconds: 60,
             matching: MatchConfig::default(),

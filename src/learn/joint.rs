@@ -47,7 +47,7 @@ pub struct JointConfig {
 impl Default for JointConfig {
     fn default() -> Self {
         Self {
-            steps: 600,
+            steps: 860,
             batch: 8,
             channels: vec![16, 32, 48, 64, 64],
             sigma: 1.5,
