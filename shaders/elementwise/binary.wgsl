@@ -1,5 +1,5 @@
-// y = a + b (kind 0), a - b (1) or a b (2). One element of y a thread. With BROADCAST an operand's stride is 0 along every axis in
-// which it has extent 1; without, a and b differ at most in their landmark extents.
+// y = a + b (kind 0), a - b (1) or a b (2). One element of y a thread. With BROADCAST an operand's stride is 0 along every
+// axis in which it has extent 1; without, a and b differ at most in their landmark extents.
 #import lib/element
 
 struct Params {

@@ -67,12 +67,22 @@ impl Device {
         }
     }
 
+    /// Remembers that the device is lost: every later call says so too.
+    fn lost(&self, cause: String) -> Error {
+        note(&self.faults.lost, cause.clone());
+        Error::DeviceLost(format!("{}: {cause}", self.info.name))
+    }
+
     /// Creates resources or submits work; an error of the driver is returned, and a lost device goes before lack of memory.
     pub fn guard<T>(&self, need: &Need, work: impl FnOnce() -> T) -> Result<T> {
         let filters = [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory];
         let scopes = filters.map(|filter| self.device.push_error_scope(filter));
         let done = work();
         let errors = scopes.into_iter().rev().filter_map(|scope| pollster::block_on(scope.pop())).collect::<Vec<_>>();
+        if !errors.is_empty() {
+            // The loss of a device is first told to who polls; its outcome is in `faults`.
+            drop(catch_unwind(AssertUnwindSafe(|| self.device.poll(wgpu::PollType::Poll))));
+        }
         self.check()?;
         match errors.into_iter().next() {
             None => Ok(done),
@@ -108,8 +118,8 @@ impl Device {
             Ok(Err(wgpu::PollError::Timeout)) => {
                 Err(Error::Timeout { device: self.info.name.clone(), seconds: limit.as_secs(), doing: doing.into() })
             }
-            Ok(Err(error)) => Err(Error::DeviceLost(format!("{}: {error}", self.info.name))),
-            Err(_) => Err(Error::DeviceLost(format!("{} while {doing}", self.info.name))),
+            Ok(Err(error)) => Err(self.lost(format!("{error} ({doing})"))),
+            Err(_) => Err(self.lost(format!("while {doing}"))),
         }
     }
 
@@ -129,7 +139,7 @@ impl Device {
         let (send, receive) = std::sync::mpsc::channel();
         // The receiver may be gone after a timeout.
         buffer.map_async(wgpu::MapMode::Read, ..bytes, move |result| drop(send.send(result)));
-        let failed = |cause: String| Error::DeviceLost(format!("{}: {cause} ({doing})", self.info.name));
+        let failed = |cause: String| self.lost(format!("{cause} ({doing})"));
         let values = self.wait(submission, limit, doing).and_then(|()| {
             receive.try_recv().map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
             let view = buffer.get_mapped_range(..bytes).map_err(|e| failed(e.to_string()))?;

@@ -98,7 +98,8 @@ impl GpuExecutor {
     /// [`Error::OutOfMemory`] with the plan's estimate; [`Error::Limits`] if the driver refuses a shader.
     pub fn load(&mut self, program: Program) -> Result<usize> {
         let need = Need { bytes: program.total_bytes(), largest: program.largest() };
-        let limit = self.device.device.limits().max_storage_buffer_binding_size.min(4 << 32);
+        // Shaders count elements in 32 bits, some of them with a sign.
+        let limit = self.device.device.limits().max_storage_buffer_binding_size.min(4 << 31);
         if let Some(slot) = program.slots.iter().find(|slot| bytes(slot.operand.span()) > limit) {
             let limit = format!(", a tensor has at most {limit} ({} has {})", slot.name, bytes(slot.operand.span()));
             return Err(self.device.out_of_memory(&need, limit));
@@ -326,6 +327,11 @@ impl GpuExecutor {
     pub(super) fn poison(&self) {
         let nan = vec![f32::NAN; self.arena.len];
         self.device.queue.write_buffer(&self.arena.buffer, 0, bytemuck::cast_slice(&nan));
+    }
+
+    /// Takes the device away.
+    pub(super) fn lose(&self) {
+        self.device.device.destroy();
     }
 
     /// Lets programs that are loaded from now on cut their dispatches at another cost.

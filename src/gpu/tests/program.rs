@@ -217,3 +217,21 @@ fn what_does_not_fit_is_an_error_with_the_plans_estimate() {
     let program = gpu.load(Program::new(&tape)).unwrap();
     assert_eq!(gpu.run(program, &[]).unwrap(), [[1.0, 1.0]]);
 }
+
+#[test]
+fn a_lost_device_is_an_error_in_every_call() {
+    let Some(mut gpu) = executor() else { return };
+    let mut tape = Tape::new();
+    let x = tape.input("x", [1, 1, 1, 1, 3]);
+    let y = tape.scale_shift(x, 2.0, 1.0).unwrap();
+    tape.output(y);
+    let program = gpu.load(Program::new(&tape)).unwrap();
+    gpu.write(Region::Data, &[1.0; 5]).unwrap();
+    assert_eq!(gpu.run(program, &[&[1.0, 2.0, 3.0]]).unwrap(), [[3.0, 5.0, 7.0]]);
+    gpu.lose();
+    let lost = |error: Error| assert!(matches!(error, Error::DeviceLost(_)), "{error}");
+    lost(gpu.run(program, &[&[1.0, 2.0, 3.0]]).unwrap_err());
+    lost(gpu.write(Region::Data, &[2.0; 9]).unwrap_err());
+    lost(gpu.read(Region::Data).unwrap_err());
+    lost(gpu.load(Program::new(&tape)).unwrap_err());
+}
