@@ -184,6 +184,11 @@ impl Model {
         if header.landmarks.is_empty() || header.landmarks.len() > 10_000 {
             return Err(refuse(format!("it names {} landmarks", header.landmarks.len())));
         }
+        header.config.faults().map_err(|fault| refuse(format!("its header's {}: {}", fault.key, fault.cause)))?;
+        let (matching, net) = header.layouts();
+        if (matching.count() + net.count()) as u64 > bytes.len() as u64 / 4 {
+            return Err(refuse("damaged: its header announces more parameters than it holds".into()));
+        }
         let tensors = SafeTensors::deserialize(&bytes).map_err(|e| refuse(format!("damaged: {e}")))?;
         let tensor = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
             let view = tensors.tensor(name).map_err(|_| refuse(format!("tensor `{name}` is missing")))?;
@@ -198,7 +203,6 @@ impl Model {
             }
         };
         let k = header.landmarks.len();
-        let (matching, net) = header.layouts();
         let flat = |prefix: &str, layout: &Layout| -> Result<Vec<f32>> {
             let mut flat = vec![0.0; layout.len()];
             for (index, parameter) in layout.parameters.iter().enumerate() {

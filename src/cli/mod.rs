@@ -1,5 +1,152 @@
-//! The command line.
+//! The command line: one file a subcommand, and here what they share.
+//!
+//! Results go to stdout or into files, everything else to stderr. A failure is one line on stderr and an exit code.
+
 pub mod compare;
+mod config;
 pub mod contest;
 pub mod demo;
+mod detect;
+mod devices;
+mod eval;
+mod inspect;
 pub mod pages;
+mod progress;
+mod train;
+
+use crate::data::gray::GrayImage;
+use crate::data::images::read_gray;
+use crate::device::Device;
+use crate::{Error, Result};
+use clap::{Parser, Subcommand};
+use rayon::prelude::*;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// Anatomical landmark detection from one annotated image.
+#[derive(Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 done, 2 usage, 3 bad input, 4 no device, 5 device lost, \
+                        6 verification failed, 7 interrupted and resumable.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(train::Args),
+    Detect(detect::Args),
+    Eval(eval::Args),
+    Devices(devices::Args),
+    Inspect(inspect::Args),
+}
+
+/// Does what the arguments say; returns the exit code.
+pub fn run(cli: Cli) -> Result<u8> {
+    match cli.command {
+        Command::Train(args) => train::run(args),
+        Command::Detect(args) => detect::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::Devices(args) => devices::run(args),
+        Command::Inspect(args) => inspect::run(args),
+    }
+}
+
+/// Options of every command that computes.
+#[derive(clap::Args)]
+pub struct Compute {
+    /// Where to compute: auto, cpu, gpu, gpu:NUMBER or gpu:NAME.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: String,
+    /// CPU threads [default: one a core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Say nothing on stderr but errors.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Compute {
+    /// Runs `work` on the CPU threads that were asked for.
+    pub fn install<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let Some(threads) = self.threads else { return work() };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build();
+        pool.map_err(|e| Error::Usage(format!("cannot start {threads} threads: {e}")))?.install(work)
+    }
+
+    /// The device that was asked for; says which it is.
+    pub fn select(&self) -> Result<Device> {
+        let (device, why) = Device::select(&self.device)?;
+        self.note(format!("device: {why}"));
+        Ok(device)
+    }
+
+    /// A line on stderr, unless quiet.
+    pub fn note(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            note(text);
+        }
+    }
+}
+
+/// A line on stderr; that it cannot be written is no reason to stop.
+pub fn note(text: impl AsRef<str>) {
+    let line: String = text.as_ref().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// An error on stderr, in one line.
+pub fn complain(error: &Error) {
+    note(format!("error: {error}"));
+}
+
+/// Text to stdout. Whoever reads may stop reading.
+pub fn print(text: impl AsRef<str>) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_ref().as_bytes()).and_then(|()| stdout.flush()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Error::io("stdout", "write", e)),
+        _ => Ok(()),
+    }
+}
+
+/// A value to stdout as JSON.
+pub fn print_json(value: &impl Serialize) -> Result<()> {
+    let json = serde_json::to_string_pretty(value).map_err(|e| Error::input("stdout", e.to_string()))?;
+    print(json + "\n")
+}
+
+/// The file names of images: labels go by them, so they must differ.
+pub fn file_names(paths: &[PathBuf]) -> Result<Vec<String>> {
+    let mut seen: HashMap<&str, &Path> = HashMap::new();
+    let mut names = Vec::new();
+    for path in paths {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.ok_or_else(|| Error::input(path, "its file name is not UTF-8; rename it"))?;
+        if let Some(first) = seen.insert(name, path) {
+            let cause = format!("has the file name of {}, and labels go by file names; rename one", first.display());
+            return Err(Error::input(path, cause));
+        }
+        names.push(name.to_string());
+    }
+    Ok(names)
+}
+
+/// Reads images side by side; fails with the first that cannot be read.
+pub fn read_images(paths: &[PathBuf]) -> Result<Vec<GrayImage>> {
+    let images: Vec<Result<GrayImage>> = paths.par_iter().map(read_gray).collect();
+    images.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_arguments_are_consistent() {
+        <super::Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -5,6 +5,7 @@
 
 use super::config::Config;
 use super::labels::{PseudoLabels, UpdateLog};
+use super::trainer::STATE;
 use crate::data::labels::{read_capped, write_atomic};
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -40,9 +41,29 @@ pub struct Checkpoint {
     pub state: Vec<Vec<f32>>,
 }
 
+impl Checkpoint {
+    /// Whether it is of a model of `len` numbers, these pseudo-labels and so many steps; why not.
+    pub fn fits(&self, len: usize, labels: Option<&[PseudoLabels]>, steps: usize) -> Result<(), String> {
+        let lengths = |labels: &[PseudoLabels]| -> Vec<[usize; 3]> {
+            labels.iter().map(|l| [l.points.len(), l.weights.len(), l.expected.len()]).collect()
+        };
+        if self.state.len() != STATE.len() || self.state.iter().any(|values| values.len() != len) {
+            return Err("its parameters are of another model".into());
+        }
+        if lengths(&self.labels) != lengths(labels.unwrap_or_default()) {
+            return Err("its pseudo-labels are of other images or landmarks".into());
+        }
+        match self.step > steps {
+            true => Err(format!("it stands at step {} of {steps}", self.step)),
+            false => Ok(()),
+        }
+    }
+}
+
 /// The effective settings in a run's folder.
 pub const CONFIG: &str = "config.toml";
-const CHECKPOINT: &str = "checkpoint.safetensors";
+/// The checkpoint's file in a run's folder.
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
 const MAX_BYTES: u64 = 16 << 30;
 
 /// The folder of a run.

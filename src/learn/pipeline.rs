@@ -1,7 +1,7 @@
 //! The whole method on one set of images: stages in order, each resumable, each leaving its model in the run's folder.
 
 use super::augment::Point;
-use super::checkpoint::{Checkpoint, RunDir, StageLog};
+use super::checkpoint::{CHECKPOINT, Checkpoint, RunDir, StageLog};
 use super::config::{Config, InitialLabels};
 use super::dataset::Dataset;
 use super::fuse::FuseTraining;
@@ -442,6 +442,9 @@ fn drive(
 ) -> Result<StageLog> {
     let (mut first, mut log) = (0, StageLog::default());
     if let Some(checkpoint) = run.checkpoint()?.filter(|c| c.stage == kind.name() && c.group == group) {
+        checkpoint.fits(stage.trainer().layout.len(), stage.labels().map(|l| &**l), steps).map_err(|cause| {
+            Error::input(run.file(CHECKPOINT), format!("{cause}; delete it to train the stage from its start"))
+        })?;
         stage.trainer().restore(&checkpoint.state)?;
         if let Some(labels) = stage.labels() {
             *labels = checkpoint.labels;

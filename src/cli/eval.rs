@@ -1,0 +1,73 @@
+//! `onemark eval`: predictions against truth.
+
+use crate::data::labels::{Labels, write_atomic};
+use crate::eval::{Options, Spacing, evaluate};
+use crate::{Error, Result};
+use std::path::PathBuf;
+
+/// Compare detections with annotations: mean radial error and detection rates.
+///
+/// Both files are landmark files (.csv or .json). Lengths are pixels of the truth's images, or millimetres with a spacing.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The detections.
+    #[arg(long, value_name = "FILE")]
+    pred: PathBuf,
+    /// The annotations.
+    #[arg(long, value_name = "FILE")]
+    truth: PathBuf,
+    /// Millimetres a pixel of the truth's images.
+    #[arg(long, value_name = "MM", conflicts_with = "spacing_from")]
+    spacing: Option<f64>,
+    /// Two landmarks of the truth, and how many millimetres they are apart in every image.
+    #[arg(long, value_name = "A,B=MM", value_parser = spacing_from)]
+    spacing_from: Option<Spacing>,
+    /// Landmarks to leave out.
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    skip: Vec<String>,
+    /// Thresholds of the detection rates, in mm or pixels.
+    #[arg(long, value_name = "LENGTH,..", value_delimiter = ',', default_value = "2,2.5,3,4")]
+    thresholds: Vec<f64>,
+    /// Write the figures as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Count points without a detection as missed; without this they are an error.
+    #[arg(long)]
+    allow_missing: bool,
+}
+
+fn spacing_from(text: &str) -> Result<Spacing, String> {
+    let parsed = text.rsplit_once('=').and_then(|(names, mm)| {
+        let (a, b) = names.split_once(',')?;
+        Some(Spacing::Between { a: a.into(), b: b.into(), mm: mm.parse().ok()? })
+    });
+    parsed.ok_or_else(|| "expected two landmarks and millimetres, such as ruler_top,ruler_end=100".into())
+}
+
+pub fn run(args: Args) -> Result<u8> {
+    let options = Options {
+        spacing: args.spacing.map(Spacing::MmPerPixel).or(args.spacing_from).unwrap_or_default(),
+        thresholds: args.thresholds,
+        skip: args.skip,
+        allow_missing: args.allow_missing,
+        pred_path: args.pred,
+        truth_path: args.truth,
+        ..Options::default()
+    };
+    let (pred, truth) = (Labels::read(&options.pred_path)?, Labels::read(&options.truth_path)?);
+    // Over nothing in common the table would be all missed points.
+    if !truth.names.iter().any(|name| pred.names.contains(name)) {
+        let cause = format!(
+            "has none of the truth's landmarks: it has {}, the truth {}",
+            pred.names.join(", "),
+            truth.names.join(", ")
+        );
+        return Err(Error::input(&options.pred_path, cause));
+    }
+    let evaluation = evaluate(&pred, &truth, &options)?;
+    if let Some(path) = &args.json {
+        write_atomic(path, evaluation.json().as_bytes())?;
+    }
+    super::print(evaluation.to_table())?;
+    Ok(0)
+}

@@ -1,0 +1,198 @@
+//! `onemark inspect`: what a weights file or a run's folder holds.
+
+use super::train::RunInfo;
+use crate::learn::checkpoint::RunDir;
+use crate::learn::config::Config;
+use crate::learn::pipeline::weights_file;
+use crate::model::{Kind, Model};
+use crate::{Error, Result};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// Describe a weights file or the folder of a run.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Weights, or the folder of a run.
+    file: PathBuf,
+    /// Print the description as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Weights {
+    kind: Kind,
+    onemark: String,
+    landmarks: Vec<String>,
+    template: String,
+    /// Training images.
+    images: usize,
+    /// Millimetres a pixel.
+    spacing: Option<f64>,
+    bytes: u64,
+    matcher_parameters: usize,
+    /// Of the landmark model; 0 for match.
+    parameters: usize,
+    /// Channels of each level.
+    matcher: Vec<usize>,
+    network: Option<Vec<usize>>,
+    /// Rank of the adapters.
+    rank: Option<usize>,
+    /// Longer side of the images that the matcher and the joint model see, pixels.
+    global_side: usize,
+    /// Longer side of the images that crops are cut from, pixels.
+    local_side: Option<usize>,
+    crop_side: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Run {
+    run: PathBuf,
+    onemark: String,
+    landmarks: Vec<String>,
+    template: String,
+    images: usize,
+    spacing: Option<f64>,
+    seed: u64,
+    /// Finished stages.
+    weights: Vec<Finished>,
+    checkpoint: Option<Stand>,
+}
+
+#[derive(Serialize)]
+struct Finished {
+    kind: Kind,
+    file: PathBuf,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Stand {
+    stage: String,
+    /// Of landmarks that train at once.
+    group: usize,
+    step: usize,
+    steps: usize,
+}
+
+pub fn run(args: Args) -> Result<u8> {
+    if args.file.is_dir() {
+        let run = describe_run(&args.file)?;
+        if args.json { super::print_json(&run)? } else { super::print(run.text())? }
+    } else {
+        let weights = describe_weights(&args.file)?;
+        if args.json { super::print_json(&weights)? } else { super::print(weights.text())? }
+    }
+    Ok(0)
+}
+
+fn size(path: &Path) -> Result<u64> {
+    Ok(path.metadata().map_err(|e| Error::io(path, "read", e))?.len())
+}
+
+fn describe_weights(path: &Path) -> Result<Weights> {
+    let model = Model::read(path)?;
+    let (matcher_parameters, header) = (model.matcher_parameters(), &model.header);
+    let (kind, config) = (header.kind, &header.config);
+    let crops = matches!(kind, Kind::Single | Kind::Fused);
+    Ok(Weights {
+        kind,
+        onemark: header.onemark.clone(),
+        landmarks: header.landmarks.clone(),
+        template: header.template.clone(),
+        images: header.images,
+        spacing: header.spacing,
+        bytes: size(path)?,
+        matcher_parameters,
+        parameters: if kind == Kind::Match { 0 } else { model.parameters() },
+        matcher: config.matching.channels.clone(),
+        network: match kind {
+            Kind::Match => None,
+            Kind::Joint => Some(config.joint.channels.clone()),
+            Kind::Single | Kind::Fused => Some(config.crop.channels.clone()),
+        },
+        rank: (kind == Kind::Fused).then_some(config.fuse.rank),
+        global_side: config.global_side,
+        local_side: crops.then_some(config.local_side),
+        crop_side: crops.then_some(config.crop.side),
+    })
+}
+
+impl Weights {
+    fn text(&self) -> String {
+        let mut text = format!("kind        {} (onemark {})\n", self.kind.name(), self.onemark);
+        text += &format!("landmarks   {}: {}\n", self.landmarks.len(), self.landmarks.join(", "));
+        text += &format!("trained on  {} images, template {}\n", self.images, self.template);
+        text += &self.spacing.map(|mm| format!("spacing     {mm} mm a pixel\n")).unwrap_or_default();
+        text += &format!("matcher     {} parameters, channels {:?}", self.matcher_parameters, self.matcher);
+        text += &format!(", on images of {} pixels\n", self.global_side);
+        if let Some(network) = &self.network {
+            text += &format!("network     {} parameters, channels {network:?}", self.parameters);
+            text += &self.rank.map(|rank| format!(", adapters of rank {rank}")).unwrap_or_default();
+            text += &match (self.crop_side, self.local_side) {
+                (Some(crop), Some(local)) => format!(", on crops of {crop} from images of {local} pixels\n"),
+                _ => format!(", on images of {} pixels\n", self.global_side),
+            };
+        }
+        text + &format!("file        {} bytes\n", self.bytes)
+    }
+}
+
+fn describe_run(path: &Path) -> Result<Run> {
+    if !path.join(RunInfo::FILE).is_file() {
+        return Err(Error::input(path, format!("not a run: it has no {}", RunInfo::FILE)));
+    }
+    let dir = RunDir::create(path)?;
+    let info: RunInfo = dir.read_json(RunInfo::FILE)?;
+    let config = dir.config()?;
+    let mut weights = Vec::new();
+    for kind in Kind::ALL {
+        let file = dir.file(&weights_file(kind));
+        if file.is_file() {
+            weights.push(Finished { kind, bytes: size(&file)?, file });
+        }
+    }
+    let checkpoint = dir.checkpoint()?.map(|c| Stand {
+        steps: steps(&config, &c.stage),
+        stage: c.stage,
+        group: c.group,
+        step: c.step,
+    });
+    Ok(Run {
+        run: path.into(),
+        onemark: info.onemark,
+        landmarks: info.landmarks,
+        template: info.template,
+        images: info.images.len(),
+        spacing: info.spacing,
+        seed: config.seed,
+        weights,
+        checkpoint,
+    })
+}
+
+fn steps(config: &Config, stage: &str) -> usize {
+    let steps = |kind| match kind {
+        Kind::Match => config.matching.steps,
+        Kind::Joint => config.joint.steps,
+        Kind::Single => config.single.steps,
+        Kind::Fused => config.fuse.steps,
+    };
+    Kind::ALL.into_iter().find(|kind| kind.name() == stage).map_or(0, steps)
+}
+
+impl Run {
+    fn text(&self) -> String {
+        let mut text = format!("run         {} (onemark {})\n", self.run.display(), self.onemark);
+        text += &format!("landmarks   {}: {}\n", self.landmarks.len(), self.landmarks.join(", "));
+        text += &format!("images      {}, template {}, seed {}\n", self.images, self.template, self.seed);
+        text += &self.spacing.map(|mm| format!("spacing     {mm} mm a pixel\n")).unwrap_or_default();
+        for Finished { kind, file, bytes } in &self.weights {
+            text += &format!("{:<12}{} ({bytes} bytes)\n", kind.name(), file.display());
+        }
+        if let Some(Stand { stage, step, steps, .. }) = &self.checkpoint {
+            text += &format!("checkpoint  {stage}, step {step} of {steps}; go on with train --resume\n");
+        }
+        text
+    }
+}

@@ -1,0 +1,135 @@
+//! Progress on stderr, and Ctrl-C.
+
+use crate::learn::pipeline::{Observer, Progress};
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// From now on the first Ctrl-C (or SIGTERM) asks for a stop that can be resumed, and the second stops at once.
+pub fn watch_interrupts(quiet: bool) {
+    let on_signal = move || {
+        if STOPPED.swap(true, Ordering::SeqCst) {
+            std::process::exit(crate::Error::Interrupted.exit_code().into());
+        }
+        if !quiet {
+            super::note(" stopping; once more to stop at once");
+        }
+    };
+    // Without a handler Ctrl-C stops at once, which leaves the last checkpoint: no reason to refuse work.
+    let _ = ctrlc::set_handler(on_signal);
+}
+
+/// Whether a stop was asked for.
+pub fn stopped() -> bool {
+    STOPPED.load(Ordering::SeqCst)
+}
+
+/// One line: redrawn on a terminal, else another one every ten seconds and at the end of a stage.
+pub struct Meter {
+    quiet: bool,
+    terminal: bool,
+    stage: String,
+    /// When the stage began, and with how much done: what a resumed stage had done says nothing of its pace.
+    start: (Instant, usize),
+    shown: Instant,
+    /// A redrawn line waits for its end.
+    open: bool,
+}
+
+impl Meter {
+    pub fn new(quiet: bool) -> Self {
+        let now = Instant::now();
+        let terminal = std::io::stderr().is_terminal();
+        Self { quiet, terminal, stage: String::new(), start: (now, 0), shown: now, open: false }
+    }
+
+    /// Shows how far a stage is, not too often.
+    pub fn show(&mut self, progress: Progress) {
+        if self.quiet {
+            return;
+        }
+        let Progress { stage, done, total, .. } = progress;
+        if stage != self.stage {
+            self.close();
+            self.stage = stage.into();
+            self.start = (Instant::now(), done.saturating_sub(1));
+            self.shown = Instant::now();
+        }
+        let pause = if self.terminal { Duration::from_millis(100) } else { Duration::from_secs(10) };
+        if done < total && self.shown.elapsed() < pause {
+            return;
+        }
+        self.shown = Instant::now();
+        let line = line(progress, self.start.0.elapsed(), self.start.1);
+        let mut stderr = std::io::stderr();
+        let _ = match self.terminal {
+            true => write!(stderr, "\r{line}\x1b[K").and_then(|()| stderr.flush()),
+            false => writeln!(stderr, "{line}"),
+        };
+        self.open = self.terminal;
+        if done >= total {
+            self.close();
+        }
+    }
+
+    /// Ends a redrawn line, so that other text may follow.
+    pub fn close(&mut self) {
+        if std::mem::take(&mut self.open) {
+            let _ = writeln!(std::io::stderr());
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Observer for Meter {
+    fn progress(&mut self, progress: Progress) {
+        self.show(progress);
+    }
+
+    fn stopped(&self) -> bool {
+        stopped()
+    }
+}
+
+fn line(Progress { stage, done, total, loss }: Progress, elapsed: Duration, before: usize) -> String {
+    let percent = 100.0 * done as f64 / total.max(1) as f64;
+    let mut line = format!("{stage:<8}{done:>6}/{total} {percent:>3.0} %");
+    if let Some(loss) = loss {
+        line += &format!("  loss {loss:.4}");
+    }
+    line += &format!("  {}", clock(elapsed.as_secs_f64()));
+    let pace = elapsed.as_secs_f64() / done.saturating_sub(before).max(1) as f64;
+    if done < total {
+        line += &format!("  ETA {}", clock(pace * (total - done) as f64));
+    }
+    line
+}
+
+/// `m:ss` or `h:mm:ss`.
+fn clock(seconds: f64) -> String {
+    let s = seconds.round() as u64;
+    match s / 3600 {
+        0 => format!("{}:{:02}", s / 60, s % 60),
+        h => format!("{h}:{:02}:{:02}", s / 60 % 60, s % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_is_that_of_this_run() {
+        let progress = Progress { stage: "single", done: 150, total: 200, loss: Some(1.5) };
+        let shown = line(progress, Duration::from_secs(100), 100);
+        assert_eq!(shown, "single     150/200  75 %  loss 1.5000  1:40  ETA 1:40");
+        assert_eq!(clock(3661.0), "1:01:01");
+    }
+}

@@ -1,0 +1,299 @@
+//! `onemark train`: images and one annotation in, a run's folder with weights out.
+
+use super::config;
+use super::progress::{Meter, watch_interrupts};
+use crate::data::gray::GrayImage;
+use crate::data::images::expand_inputs;
+use crate::data::labels::{Labels, Point, scale_point};
+use crate::learn::checkpoint::{CONFIG, RunDir};
+use crate::learn::config::Config;
+use crate::learn::pipeline::{Pipeline, Task, weights_file};
+use crate::model::Kind;
+use crate::{Error, Result};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Learn a detector from images of which one is annotated.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Images: files, folders or patterns such as 'scans/*.png' (PNG, JPEG, TIFF, BMP).
+    #[arg(required = true)]
+    images: Vec<String>,
+    /// The annotated image: a path, or the file name of one of IMAGES.
+    #[arg(long, value_name = "IMAGE")]
+    template: PathBuf,
+    /// Landmark file (.csv or .json) with a row for the template; rows of other images are not used.
+    #[arg(long, value_name = "FILE")]
+    landmarks: PathBuf,
+    /// Folder of the run: weights, settings, logs, checkpoint.
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    #[command(flatten)]
+    settings: config::Settings,
+    /// What to train. `joint` is a baseline that only comparisons need; add it now, or later with --resume.
+    #[arg(long, value_name = "STAGE,..", value_delimiter = ',', default_value = "match,single,fuse")]
+    stages: Vec<Stage>,
+    /// Go on with the run in --out where it stopped, with its settings.
+    #[arg(long)]
+    resume: bool,
+    /// Millimetres a pixel of the images; kept in the weights.
+    #[arg(long, value_name = "MM")]
+    spacing: Option<f64>,
+    #[command(flatten)]
+    compute: super::Compute,
+}
+
+/// A stage as it is named on the command line.
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Stage {
+    Match,
+    Joint,
+    Single,
+    #[value(alias = "fused")]
+    Fuse,
+}
+
+impl Stage {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Match => Kind::Match,
+            Self::Joint => Kind::Joint,
+            Self::Single => Kind::Single,
+            Self::Fuse => Kind::Fused,
+        }
+    }
+}
+
+/// `run.json`: what a run was made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// The program's version.
+    pub onemark: String,
+    /// The command line that began the run.
+    pub command: Vec<String>,
+    /// Landmark names.
+    pub landmarks: Vec<String>,
+    /// File name of the annotated image.
+    pub template: String,
+    /// Its landmarks, in its pixels.
+    pub annotation: Vec<Point>,
+    /// Millimetres a pixel, if known.
+    pub spacing: Option<f64>,
+    /// All images, by file name.
+    pub images: Vec<RunImage>,
+}
+
+/// An image of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunImage {
+    /// File name.
+    pub name: String,
+    /// Width, pixels.
+    pub width: usize,
+    /// Height, pixels.
+    pub height: usize,
+    /// Hash of its pixels: a run that is resumed on other images would be neither run.
+    pub hash: String,
+}
+
+impl RunInfo {
+    /// The file in a run's folder.
+    pub const FILE: &str = "run.json";
+
+    /// Describes a task; `names` are its images' file names.
+    pub fn new(task: &Task, names: &[String]) -> Self {
+        let image = |(image, name): (&GrayImage, &String)| RunImage {
+            name: name.clone(),
+            width: image.width,
+            height: image.height,
+            hash: hash(&image.pixels),
+        };
+        Self {
+            onemark: env!("CARGO_PKG_VERSION").into(),
+            command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+            landmarks: task.landmarks.clone(),
+            template: task.template_name.clone(),
+            annotation: task.annotation.clone(),
+            spacing: task.spacing,
+            images: task.images.par_iter().zip(names).map(image).collect(),
+        }
+    }
+
+    /// What makes the other a description of another task.
+    fn difference(&self, other: &Self) -> Option<String> {
+        let (n, now) = (self.images.len(), other.images.len());
+        let image = self.images.iter().zip(&other.images).find(|(a, b)| a != b);
+        let causes = [
+            (self.landmarks != other.landmarks).then(|| "set of landmarks".into()),
+            (self.template != other.template).then(|| format!("template, {:?}", self.template)),
+            (self.annotation != other.annotation).then(|| "annotation of the template".into()),
+            (self.spacing != other.spacing).then(|| format!("spacing, {:?}", self.spacing)),
+            (n != now).then(|| format!("number of images, {n} (now {now})")),
+            image.map(|(a, b)| format!("image {:?} (now {:?}, or its pixels)", a.name, b.name)),
+        ];
+        causes.into_iter().flatten().next()
+    }
+}
+
+/// FNV-1a over whole pixels.
+fn hash(pixels: &[f32]) -> String {
+    let mix = |h: u64, v: &f32| (h ^ u64::from(v.to_bits())).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+    format!("{:016x}", pixels.iter().fold(0xcbf2_9ce4_8422_2325, mix))
+}
+
+pub fn run(args: Args) -> Result<u8> {
+    watch_interrupts(args.compute.quiet);
+    args.compute.install(|| train(&args))
+}
+
+fn train(args: &Args) -> Result<u8> {
+    let start = Instant::now();
+    let kinds: Vec<Kind> = args.stages.iter().map(|stage| stage.kind()).collect();
+    let config = settings(args)?;
+    check_order(&kinds, &args.out)?;
+    if args.spacing.is_some_and(|mm| !(mm.is_finite() && mm > 0.0)) {
+        return Err(Error::Usage("--spacing must be above 0".into()));
+    }
+    let (paths, template) = inputs(&args.images, &args.template)?;
+    let names = super::file_names(&paths)?;
+    let labels = Labels::read(&args.landmarks)?;
+    labels.template(&args.landmarks, &names[template])?;
+    let run = RunDir::create(&args.out)?;
+    let images = super::read_images(&paths)?;
+    let annotation = annotation(args, &labels, &names[template], &images[template])?;
+    let task = Task {
+        landmarks: labels.names,
+        template,
+        template_name: names[template].clone(),
+        annotation,
+        spacing: args.spacing,
+        images,
+    };
+    let info = RunInfo::new(&task, &names);
+    if run.has(RunInfo::FILE) {
+        let before: RunInfo = run.read_json(RunInfo::FILE)?;
+        if let Some(what) = before.difference(&info) {
+            let cause = format!("this run has another {what}; train into another --out");
+            return Err(Error::input(run.file(RunInfo::FILE), cause));
+        }
+    }
+    let device = args.compute.select()?;
+    if !run.has(RunInfo::FILE) {
+        run.set_config(&config)?;
+        run.write_json(RunInfo::FILE, &info)?;
+    }
+    let mut meter = Meter::new(args.compute.quiet);
+    Pipeline::new(&task, config, &device, &run, &mut meter).train(&kinds)?;
+    drop(meter);
+    report(args, &run, start)
+}
+
+/// The settings: those of the run that is resumed, which the command line must not contradict, or new ones.
+fn settings(args: &Args) -> Result<Config> {
+    let path = args.out.join(CONFIG);
+    let weights = Kind::ALL.iter().any(|&kind| args.out.join(weights_file(kind)).exists());
+    let [held, known] = [CONFIG, RunInfo::FILE].map(|name| args.out.join(name).exists());
+    if (held || known || weights) && !args.resume {
+        return Err(Error::input(&args.out, "holds a run; go on with --resume, or train into another --out"));
+    }
+    if weights && !known {
+        let cause = format!("holds weights but no {} that says of what; train into another --out", RunInfo::FILE);
+        return Err(Error::input(&args.out, cause));
+    }
+    if !path.exists() {
+        return args.settings.apply(Config::default());
+    }
+    let before = config::read(&path)?;
+    let base = if args.settings.config.is_some() { Config::default() } else { before.clone() };
+    let config = args.settings.apply(base)?;
+    match config::difference(&before, &config) {
+        Some((key, old, new)) => {
+            Err(Error::input_at(path, key, format!("{old} in this run, not {new}; train into another --out")))
+        }
+        None => Ok(config),
+    }
+}
+
+/// Every stage needs those that it starts from, trained now or before.
+fn check_order(kinds: &[Kind], out: &Path) -> Result<()> {
+    for (stage, needs) in [(Kind::Joint, Kind::Match), (Kind::Single, Kind::Match), (Kind::Fused, Kind::Single)] {
+        if kinds.contains(&stage) && !kinds.contains(&needs) && !out.join(weights_file(needs)).is_file() {
+            let (stage, needs) = (stage.name(), needs.name());
+            return Err(Error::Usage(format!("stage `{stage}` needs stage `{needs}`: add it to --stages")));
+        }
+    }
+    Ok(())
+}
+
+/// The images in the order of their file names, whatever the order of the arguments, and which one is the template.
+fn inputs(images: &[String], template: &Path) -> Result<(Vec<PathBuf>, usize)> {
+    let mut paths = expand_inputs(images)?;
+    let same = |path: &PathBuf| path.canonicalize().ok().zip(template.canonicalize().ok()).is_some_and(|(a, b)| a == b);
+    let found = paths.iter().find(|path| same(path)).or_else(|| {
+        let name = template.file_name()?;
+        paths.iter().find(|path| path.file_name() == Some(name))
+    });
+    let template = match found.cloned() {
+        Some(path) => {
+            let differs = || Some(std::fs::read(template).ok()? != std::fs::read(&path).ok()?);
+            if differs().unwrap_or(false) {
+                let cause = format!("has the file name of {} but another content; rename one", path.display());
+                return Err(Error::input(template, cause));
+            }
+            path
+        }
+        None => {
+            template.metadata().map_err(|e| Error::io(template, "read", e))?;
+            paths.push(template.into());
+            template.into()
+        }
+    };
+    paths.sort_by(|a, b| (a.file_name(), a).cmp(&(b.file_name(), b)));
+    if paths.len() < 2 {
+        return Err(Error::input(&template, "the only image; training needs others beside the template"));
+    }
+    let index = paths.iter().position(|path| *path == template).unwrap_or(0);
+    Ok((paths, index))
+}
+
+/// The template's landmarks in its pixels. A file that was annotated at another size is scaled, if it has the same shape.
+fn annotation(args: &Args, labels: &Labels, name: &str, image: &GrayImage) -> Result<Vec<Point>> {
+    let row = labels.template(&args.landmarks, name)?;
+    let (from, to) = (row.size(), (image.width as f64, image.height as f64));
+    let fits = (from.0 * to.1 / to.0 - from.1).abs() <= 1.0 && (from.1 * to.0 / to.1 - from.0).abs() <= 1.0;
+    if !fits {
+        let cause = format!(
+            "its row says {}x{}, but the image has {}x{}; the row must be about this image",
+            row.width, row.height, image.width, image.height
+        );
+        return Err(Error::input_at(&args.landmarks, format!("image {name:?}"), cause));
+    }
+    if from != to {
+        let text = format!("{}: scaled from {}x{} to {}x{}", args.landmarks.display(), from.0, from.1, to.0, to.1);
+        args.compute.note(text);
+    }
+    Ok(row.points.iter().flatten().map(|&p| scale_point(p, from, to)).collect())
+}
+
+#[derive(Serialize)]
+struct Trained {
+    run: PathBuf,
+    /// By method, those of earlier calls included.
+    weights: BTreeMap<Kind, PathBuf>,
+    seconds: f64,
+}
+
+fn report(args: &Args, run: &RunDir, start: Instant) -> Result<u8> {
+    let files = Kind::ALL.map(|kind| (kind, run.file(&weights_file(kind))));
+    let weights: BTreeMap<_, _> = files.into_iter().filter(|(_, path)| path.is_file()).collect();
+    if args.compute.json {
+        super::print_json(&Trained { run: args.out.clone(), weights, seconds: start.elapsed().as_secs_f64() })?;
+    } else {
+        let line = |(kind, path): (&Kind, &PathBuf)| format!("{:<8}{}\n", kind.name(), path.display());
+        super::print(weights.iter().map(line).collect::<String>())?;
+    }
+    Ok(0)
+}

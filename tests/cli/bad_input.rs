@@ -1,0 +1,154 @@
+//! Bad input is one line that names the file and the cause; never a panic.
+
+use crate::fixture::{Fixture, onemark, stderr};
+use std::process::Output;
+
+/// Exit code, and one line that holds all of these words.
+#[track_caller]
+fn refused(output: Output, code: i32, words: &[&str]) {
+    let text = stderr(&output);
+    assert_eq!((output.status.code(), text.lines().count()), (Some(code), 1), "{text}");
+    assert!(text.starts_with("error: ") && words.iter().all(|word| text.contains(word)), "{words:?}: {text}");
+}
+
+#[test]
+fn images() {
+    let f = Fixture::get();
+    f.trained();
+    let bytes = std::fs::read(f.root.join("images/p1.png")).unwrap();
+    std::fs::write(f.root.join("half.png"), &bytes[..bytes.len() / 2]).unwrap();
+    std::fs::create_dir_all(f.root.join("again")).unwrap();
+    std::fs::write(f.root.join("again/p1.png"), &bytes).unwrap();
+    std::fs::write(f.root.join("again/p0.png"), &bytes).unwrap();
+    refused(f.train("x", &["missing.png"]), 3, &["missing.png: cannot read"]);
+    refused(f.train("x", &["half.png"]), 3, &["half.png: ", "truncated"]);
+    refused(f.train("x", &["again/p1.png"]), 3, &["images/p1.png", "file name of again/p1.png"]);
+    refused(f.train("x", &["nothing/*.tif"]), 3, &["nothing/*.tif: no file matches"]);
+    refused(f.detect(&["images", "again/p1.png", "--out", "x.csv"]), 3, &["file name of again/p1.png"]);
+    refused(f.detect(&["half.png", "--out", "x.csv", "--quiet"]), 3, &["half.png: ", "truncated"]);
+    let alone = ["train", "images/p0.png", "--template", "images/p0.png", "--landmarks", "template.csv", "--out", "x"];
+    refused(onemark(&alone), 3, &["p0.png: the only image"]);
+    let other = ["train", "images", "--template", "again/p0.png", "--landmarks", "template.csv", "--out", "x"];
+    refused(onemark(&other), 3, &["again/p0.png: has the file name of images/p0.png"]);
+    let none = ["train", "images", "--template", "nowhere.png", "--landmarks", "template.csv", "--out", "x"];
+    refused(onemark(&none), 3, &["nowhere.png: cannot read"]);
+}
+
+#[test]
+fn landmark_files() {
+    let f = Fixture::get();
+    f.trained();
+    let header = "image,width,height,a_x,a_y,b_x,b_y\n";
+    for (name, rows, words) in [
+        ("absent.csv", "p0.png,64,80,1,2,,\n", &["landmark \"b\": missing"][..]),
+        ("nan.csv", "p0.png,64,80,1,2,nan,4\n", &["line 2, column \"b_x\": \"nan\" is not a finite number"]),
+        ("outside.csv", "p0.png,64,80,1,2,64,4\n", &["landmark \"b\": (64, 4) is outside"]),
+        ("other.csv", "p9.png,64,80,1,2,3,4\n", &["no row for the template image \"p0.png\""]),
+        ("shape.csv", "p0.png,64,64,1,2,3,4\n", &["its row says 64x64, but the image has 64x80"]),
+    ] {
+        std::fs::write(f.root.join(name), format!("{header}{rows}")).unwrap();
+        refused(f.train("x", &["--landmarks", name]), 3, &[&[name], words].concat());
+    }
+    refused(f.train("x", &["--landmarks", "gone.csv"]), 3, &["gone.csv: cannot read"]);
+    std::fs::write(f.root.join("names.csv"), format!("{header}p0.png,64,80,1,2,3,4\n")).unwrap();
+    refused(onemark(&["eval", "--pred", "names.csv", "--truth", "truth.csv"]), 3, &["names.csv", "thumb_tip"]);
+    refused(onemark(&["eval", "--pred", "template.csv", "--truth", "truth.csv"]), 3, &["no row for image \"p1.png\""]);
+    refused(f.detect(&["images", "--out", "names.csv", "--resume"]), 3, &["names.csv: holds the landmarks a, b"]);
+    refused(
+        f.train("trained", &["--resume", "--landmarks", "names.csv"]),
+        3,
+        &["run.json", "another set of landmarks"],
+    );
+    // Twice the size is the same annotation.
+    std::fs::write(f.root.join("double.csv"), format!("{header}p0.png,128,160,2.5,4.5,20,30\n")).unwrap();
+    let out = f.train("double", &["--landmarks", "double.csv", "--stages", "match"]);
+    assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
+    let run = std::fs::read_to_string(f.root.join("double/run.json")).unwrap();
+    assert!(run.contains("\"annotation\":[[1.0,2.0],[9.75,14.75]]"), "{run}");
+}
+
+#[test]
+fn weights() {
+    let f = Fixture::get();
+    f.trained();
+    let good = std::fs::read(f.weights("fused")).unwrap();
+    let detect = |name: &str, bytes: &[u8]| {
+        std::fs::write(f.root.join(name), bytes).unwrap();
+        f.detect(&["images", "--out", "x.csv", "--weights", name])
+    };
+    refused(detect("noise", &[7; 900]), 3, &["noise: not a safetensors file"]);
+    refused(detect("cut", &good[..good.len() - 9]), 3, &["cut: "]);
+    refused(detect("foreign", b"\x02\0\0\0\0\0\0\0{}"), 3, &["foreign: a safetensors file of another program"]);
+    let text = |from: &str, to: &str| {
+        assert_eq!(from.len(), to.len());
+        let at = good.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
+        [&good[..at], to.as_bytes(), &good[at + from.len()..]].concat()
+    };
+    refused(detect("newer", &text("\\\"version\\\":1", "\\\"version\\\":9")), 3, &["newer: its layout has version 9"]);
+    refused(detect("empty", &text("\\\"channels\\\":[4,8,8]", "\\\"channels\\\":[     ]")), 3, &["match.channels"]);
+    refused(detect("huge", &text("\\\"channels\\\":[4,8]", "\\\"channels\\\":[800]")), 3, &["huge: damaged"]);
+    refused(f.detect(&["images", "--out", "x.csv", "--weights", "gone"]), 3, &["gone: cannot read"]);
+    refused(onemark(&["inspect", "template.csv"]), 3, &["template.csv: not a safetensors file"]);
+    refused(onemark(&["inspect", "images"]), 3, &["images: not a run"]);
+}
+
+#[test]
+fn settings() {
+    let f = Fixture::get();
+    f.trained();
+    for (name, text, words) in [
+        (
+            "key.toml",
+            "seed = 1\n\n[single]\nstpes = 3\n",
+            &["line 4", "`single.stpes`; did you mean `single.steps`?"][..],
+        ),
+        ("type.toml", "[single]\nsteps = \"many\"\n", &["line 2", "`single.steps`: invalid type"]),
+        ("zero.toml", "views = 3\n[fuse]\nbatch = 0\n", &["line 3, fuse.batch: 0 is not between 1"]),
+        ("torn.toml", "[fuse\n", &["line 1"]),
+    ] {
+        std::fs::write(f.root.join(name), text).unwrap();
+        let args = ["--template", "p0.png", "--landmarks", "template.csv", "--out", "x", "--config", name];
+        refused(onemark(&[&["train", "images"], &args[..]].concat()), 3, &[&[name], words].concat());
+    }
+    refused(f.train("x", &["--set", "singel.steps=1"]), 2, &["did you mean `single.steps`?"]);
+    refused(f.train("x", &["--set", "crop.side=17"]), 2, &["crop.side: 17 is not a multiple of 2"]);
+    refused(f.train("trained", &["--resume", "--set", "fuse.steps=5"]), 3, &["fuse.steps: 4 in this run, not 5"]);
+    refused(f.train("trained", &[]), 3, &["trained: holds a run; go on with --resume"]);
+    refused(f.train("x", &["--stages", "fuse"]), 2, &["stage `fused` needs stage `single`"]);
+    refused(f.train("x", &["--spacing", "0"]), 2, &["--spacing must be above 0"]);
+}
+
+#[test]
+fn outputs_and_devices() {
+    let f = Fixture::get();
+    f.trained();
+    // A path below a file cannot be written, by root neither.
+    refused(f.train("template.csv/run", &[]), 3, &["template.csv/run: cannot create"]);
+    refused(f.detect(&["images", "--out", "template.csv/x.csv"]), 3, &["template.csv/x.csv: cannot write"]);
+    refused(f.detect(&["images", "--out", "gone/x.csv"]), 3, &["gone/x.csv: cannot write"]);
+    std::fs::create_dir_all(f.root.join("strange")).unwrap();
+    std::fs::copy(f.weights("match"), f.root.join("strange/match.safetensors")).unwrap();
+    refused(f.train("strange", &["--resume"]), 3, &["strange: holds weights but no run.json"]);
+    refused(f.detect(&["images", "--out", "x.txt"]), 2, &["x.txt: must end in .csv or .json"]);
+    let below = ["images", "--out", "x.csv", "--overlay", "template.csv/x"];
+    refused(f.detect(&below), 3, &["template.csv/x: cannot create"]);
+    refused(f.detect(&["images", "--out", "x.csv", "--device", "tpu"]), 2, &["`tpu` is not a device"]);
+}
+
+#[test]
+fn usage() {
+    for args in [
+        &["tran"][..],
+        &["train"],
+        &["detect", "x.png", "--weights", "w"],
+        &["eval", "--pred", "a", "--truth", "b", "--spacing", "1", "--spacing-from", "a,b=1"],
+        &["eval", "--pred", "a", "--truth", "b", "--spacing-from", "a=1"],
+        &["devices", "--jason"],
+        &["detect", "x.png", "--weights", "w", "--out", "o.csv", "--threads", "0"],
+    ] {
+        let output = onemark(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("error: ") && !stderr(&output).contains("panicked"), "{args:?}");
+    }
+    assert!(stderr(&onemark(&["devices", "--jason"])).contains("--json"), "the nearest option is named");
+}

@@ -1,0 +1,100 @@
+//! A run that is killed or interrupted, at any moment and again and again, ends as one that was not.
+#![cfg(unix)]
+
+use crate::fixture::{ALL_STAGES, Fixture, ok, onemark, stderr, stdout};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// Enough steps to be caught in each stage.
+const LONG: [&str; 8] =
+    ["--set", "match.steps=40", "--set", "joint.steps=24", "--set", "single.steps=30", "--set", "fuse.steps=24"];
+
+fn args(more: &[&'static str]) -> Vec<&'static str> {
+    [&ALL_STAGES[..], &LONG, &["--quiet", "--resume"], more].concat()
+}
+
+fn reference(f: &Fixture) {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        ok(f.train("whole", &args(&[])));
+    });
+}
+
+/// Waits until the run has a file, or has ended.
+fn wait_for(child: &mut Child, file: &std::path::Path) {
+    let start = Instant::now();
+    while !file.is_file() && child.try_wait().unwrap().is_none() {
+        assert!(start.elapsed() < Duration::from_secs(60), "no {}", file.display());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn killed_at_many_moments() {
+    let f = Fixture::get();
+    reference(f);
+    let mut kills = 0;
+    for (stage, delay) in [("config.toml", 0), ("checkpoint.safetensors", 30), ("match.safetensors", 5)]
+        .into_iter()
+        .chain([("joint-01.safetensors", 3), ("joint.safetensors", 9), ("joint.safetensors", 60)])
+        .chain([("single.safetensors", 0), ("single.safetensors", 40)])
+    {
+        let mut child = f.training("killed", &args(&[])).spawn().unwrap();
+        wait_for(&mut child, &f.root.join("killed").join(stage));
+        std::thread::sleep(Duration::from_millis(delay));
+        kills += u32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(kills > 2, "{kills} runs were still going");
+    ok(f.train("killed", &args(&[])));
+    f.assert_same_weights("killed", "whole");
+    for file in ["joint.safetensors", "joint-03.safetensors", "single.log.json"] {
+        let read = |run: &str| std::fs::read(f.root.join(run).join(file)).ok();
+        assert!(read("killed") == read("whole"), "{file}");
+    }
+}
+
+#[test]
+fn interrupted() {
+    let f = Fixture::get();
+    reference(f);
+    let mut child = f.training("interrupted", &args(&["--threads", "1"])).spawn().unwrap();
+    wait_for(&mut child, &f.root.join("interrupted/checkpoint.safetensors"));
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "error: interrupted; resume with --resume\n");
+    let stand = stdout(&ok(onemark(&["inspect", &f.path("interrupted")])));
+    assert!(stand.contains("checkpoint  match, step "), "{stand}");
+    let json: serde_json::Value =
+        serde_json::from_str(&stdout(&ok(onemark(&["inspect", &f.path("interrupted"), "--json"])))).unwrap();
+    assert_eq!(json["checkpoint"]["steps"].as_u64(), Some(40));
+    ok(f.train("interrupted", &args(&[])));
+    f.assert_same_weights("interrupted", "whole");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_refused() {
+    let f = Fixture::get();
+    reference(f);
+    let run = f.root.join("damaged");
+    let mut child = f.training("damaged", &args(&[])).spawn().unwrap();
+    wait_for(&mut child, &run.join("checkpoint.safetensors"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let path = run.join("checkpoint.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let output = f.train("damaged", &args(&[]));
+    assert_eq!((output.status.code(), stderr(&output).lines().count()), (Some(3), 1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("delete it to train the stage from its start"), "{}", stderr(&output));
+    // Whole, but another model's.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::copy(f.root.join("whole/match.safetensors"), &path).unwrap();
+    assert_eq!(f.train("damaged", &args(&[])).status.code(), Some(3));
+    std::fs::remove_file(&path).unwrap();
+    ok(f.train("damaged", &args(&[])));
+    f.assert_same_weights("damaged", "whole");
+}
