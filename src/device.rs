@@ -1,6 +1,7 @@
 //! Where programs run: the CPU executor or a GPU, behind one set of calls.
 
 use crate::cpu::CpuExecutor;
+use crate::gpu::{self, Adapter, GpuExecutor};
 use crate::plan::Program;
 use crate::tape::Region;
 use crate::{Error, Result};
@@ -11,6 +12,8 @@ use serde::Serialize;
 pub enum Device {
     /// The CPU executor, on the threads of the current rayon pool.
     Cpu,
+    /// A GPU.
+    Gpu(Adapter),
 }
 
 impl Device {
@@ -18,6 +21,7 @@ impl Device {
     pub fn executor(&self) -> Result<Executor> {
         Ok(match self {
             Self::Cpu => Executor::Cpu(CpuExecutor::new()),
+            Self::Gpu(adapter) => Executor::Gpu(Box::new(GpuExecutor::new(adapter)?)),
         })
     }
 
@@ -27,25 +31,50 @@ impl Device {
     /// # Errors
     /// [`Error::NoDevice`] if it is not there, [`Error::Usage`] if it is not a device at all.
     pub fn select(spec: &str) -> Result<(Self, String)> {
-        match spec.split_once(':').map_or(spec, |(kind, _)| kind) {
-            "cpu" if spec == "cpu" => Ok((Self::Cpu, format!("{}, as asked for", Self::Cpu.name()))),
-            "auto" if spec == "auto" => {
-                Ok((Self::Cpu, format!("{}: this build runs on the CPU alone", Self::Cpu.name())))
+        match spec {
+            "cpu" => Ok((Self::Cpu, format!("{}, as asked for", Self::Cpu.name()))),
+            "auto" => {
+                let devices = gpu::devices();
+                if devices.iter().any(|info| !info.software) {
+                    let gpu = Self::Gpu(gpu::select("gpu")?);
+                    let why = format!("{}, the first GPU", gpu.name());
+                    return Ok((gpu, why));
+                }
+                let reason = match devices.first() {
+                    Some(info) => format!("{} is a software GPU, slower than this", info.name),
+                    None => "no Vulkan or Metal device".into(),
+                };
+                Ok((Self::Cpu, format!("{}: {reason}", Self::Cpu.name())))
             }
-            "gpu" => Err(Error::NoDevice(format!("`{spec}`: this build runs on the CPU alone; use --device cpu"))),
+            _ if spec == "gpu" || spec.starts_with("gpu:") => {
+                let gpu = Self::Gpu(gpu::select(spec)?);
+                let why = format!("{}, as asked for", gpu.name());
+                Ok((gpu, why))
+            }
             _ => Err(Error::Usage(format!("`{spec}` is not a device; use auto, cpu, gpu, gpu:NUMBER or gpu:NAME"))),
+        }
+    }
+
+    /// The largest arena that a program may have, bytes; none where memory alone limits it.
+    pub fn arena_limit(&self) -> Option<u64> {
+        match self {
+            Self::Cpu => None,
+            Self::Gpu(adapter) => Some(adapter.info.max_buffer_bytes),
         }
     }
 
     /// Every device that [`Device::select`] may take.
     pub fn list() -> Vec<DeviceInfo> {
-        vec![DeviceInfo::cpu()]
+        std::iter::once(DeviceInfo::cpu()).chain(gpu::devices().into_iter().map(DeviceInfo::from)).collect()
     }
 
     /// A name for reports.
     pub fn name(&self) -> String {
         match self {
             Self::Cpu => format!("cpu ({} threads)", rayon::current_num_threads()),
+            Self::Gpu(adapter) => {
+                format!("gpu:{} ({}, {})", adapter.info.index, adapter.info.name, adapter.info.driver)
+            }
         }
     }
 }
@@ -82,6 +111,24 @@ impl DeviceInfo {
     }
 }
 
+impl From<gpu::DeviceInfo> for DeviceInfo {
+    fn from(info: gpu::DeviceInfo) -> Self {
+        let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
+        Self {
+            spec: format!("gpu:{}", info.index),
+            kind: info.kind,
+            name: info.name,
+            backend: format!("{} {}", info.backend, info.driver),
+            threads: None,
+            features: vec![
+                format!("buffer {}", mib(info.max_buffer_bytes)),
+                format!("binding {}", mib(info.max_binding_bytes)),
+                format!("workgroup {} threads, {} KiB", info.workgroup_threads, info.workgroup_bytes >> 10),
+            ],
+        }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 fn cpu_features() -> Vec<String> {
     let features = [
@@ -101,6 +148,8 @@ fn cpu_features() -> Vec<String> {
 pub enum Executor {
     /// On the CPU.
     Cpu(CpuExecutor<f32>),
+    /// On a GPU.
+    Gpu(Box<GpuExecutor>),
 }
 
 impl Executor {
@@ -108,6 +157,7 @@ impl Executor {
     pub fn load(&mut self, program: Program) -> Result<usize> {
         match self {
             Self::Cpu(cpu) => Ok(cpu.load(program)),
+            Self::Gpu(gpu) => gpu.load(program),
         }
     }
 
@@ -115,21 +165,26 @@ impl Executor {
     pub fn program(&self, index: usize) -> &Program {
         match self {
             Self::Cpu(cpu) => cpu.program(index),
+            Self::Gpu(gpu) => gpu.program(index),
         }
     }
 
     /// Sets a persistent buffer.
     pub fn write(&mut self, region: Region, values: &[f32]) -> Result<()> {
         match self {
-            Self::Cpu(cpu) => cpu.write(region, values),
+            Self::Cpu(cpu) => {
+                cpu.write(region, values);
+                Ok(())
+            }
+            Self::Gpu(gpu) => gpu.write(region, values),
         }
-        Ok(())
     }
 
     /// A persistent buffer's content.
     pub fn read(&self, region: Region) -> Result<Vec<f32>> {
         match self {
             Self::Cpu(cpu) => Ok(cpu.read(region).to_vec()),
+            Self::Gpu(gpu) => gpu.read(region),
         }
     }
 
@@ -137,6 +192,7 @@ impl Executor {
     pub fn run(&mut self, index: usize, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
         match self {
             Self::Cpu(cpu) => Ok(cpu.run(index, inputs)),
+            Self::Gpu(gpu) => gpu.run(index, inputs),
         }
     }
 }

@@ -2,51 +2,92 @@
 
 use super::contest::{Contender, Named, Summary, contest, seesaw};
 use super::demo::{conclusion, table};
+use super::eval::Length;
 use super::pages;
-use crate::data::images::{expand_inputs, read_gray};
+use super::progress::{Meter, watch_interrupts};
+use super::train::RunInfo;
+use crate::data::images::expand_inputs;
 use crate::data::labels::{Labels, write_atomic};
 use crate::device::Device;
 use crate::eval::{Options, Spacing};
 use crate::learn::checkpoint::RunDir;
-use crate::learn::pipeline::{Observer, TEMPLATE, TemplateRecord};
+use crate::learn::pipeline::Observer;
 use crate::report::{Provenance, Report};
 use crate::{Error, Result};
-use rayon::prelude::*;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Images whose errors are followed through joint training, at most.
 const SEESAW_IMAGES: usize = 40;
 
-/// Compares; writes `report.html`, `summary.json` and one CSV a method into `out`. Returns the summary and the table.
-#[expect(clippy::too_many_arguments, reason = "the arguments of one command, each of another kind")]
-pub fn compare(
+/// Compare the methods of a run on images with annotations: errors, sizes and times of copying the template, match, joint,
+/// single and fused, as far as the run has them, and the seesaw of joint training.
+///
+/// Writes report.html, summary.json and one landmark file a method. The template itself is left out.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder of a run of `train`.
+    run: PathBuf,
+    /// Images: files, folders or patterns; those that the truth does not name are left out.
+    #[arg(long, value_name = "IMAGES", required = true, num_args = 1..)]
+    images: Vec<String>,
+    /// Their annotations, a landmark file.
+    #[arg(long, value_name = "FILE")]
+    truth: PathBuf,
+    #[command(flatten)]
+    length: Length,
+    /// Folder of the results [default: RUN/compare].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    compute: super::Compute,
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args) -> Result<u8> {
+    watch_interrupts(args.compute.quiet);
+    let Args { run, images, truth, length, out, compute } = args;
+    let (out, spacing) = (out.unwrap_or_else(|| run.join("compare")), length.spacing());
+    compute.install(|| {
+        let device = compute.select()?;
+        let mut meter = Meter::new(compute.quiet);
+        let result = compare(&run, &images, &truth, spacing, &out, &device, &mut meter);
+        meter.close();
+        let (summary, table) = result?;
+        if compute.json {
+            super::print_json(&summary)?;
+        } else {
+            super::print(table)?;
+            super::print(format!("\nThe report is {}\n", out.join("report.html").display()))?;
+        }
+        Ok(0)
+    })
+}
+
+fn compare(
     run: &Path,
     inputs: &[String],
     truth_path: &Path,
     spacing: Spacing,
     out: &Path,
     device: &Device,
-    command: &str,
     observer: &mut dyn Observer,
 ) -> Result<(Summary, String)> {
     let start = Instant::now();
-    if !run.join(TEMPLATE).is_file() {
+    if !run.join(RunInfo::FILE).is_file() {
         return Err(Error::input(run, "holds no run of `onemark train`"));
     }
     let run = RunDir::create(run)?;
-    let record: TemplateRecord = run.read_json(TEMPLATE)?;
+    let info: RunInfo = run.read_json(RunInfo::FILE)?;
     let truth = Labels::read(truth_path)?;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // The template itself is no test: its truth was the training's one annotation.
-    let rows: Vec<_> = truth.rows.iter().filter(|row| row.image != record.image).cloned().collect();
+    let rows: Vec<_> = truth.rows.iter().filter(|row| row.image != info.template).cloned().collect();
     let truth = Labels { names: truth.names, rows };
     let paths = expand_inputs(inputs)?.into_iter().filter(|path| truth.row(&name(path)).is_some());
-    let images: Vec<Named> = paths
-        .collect::<Vec<_>>()
-        .into_par_iter()
-        .map(|path| Ok(Named { name: name(&path), image: read_gray(&path)? }))
-        .collect::<Result<_>>()?;
+    let paths: Vec<PathBuf> = paths.collect();
+    let images = super::file_names(&paths)?.into_iter().zip(super::read_images(&paths)?);
+    let images: Vec<Named> = images.map(|(name, image)| Named { name, image }).collect();
     let rows = truth.rows.iter().filter(|row| images.iter().any(|named| named.name == row.image)).cloned().collect();
     let truth = Labels { names: truth.names, rows };
     if images.is_empty() {
@@ -54,26 +95,28 @@ pub fn compare(
     }
 
     let options = Options { spacing, truth_path: truth_path.into(), ..Options::default() };
-    let size = (record.size[0] as f64, record.size[1] as f64);
-    let contenders = contest(&run, device, &images, &truth, (&record.points, size), &options, observer)?;
+    let template = info.images.iter().find(|image| image.name == info.template);
+    let template = template.ok_or_else(|| Error::input(run.file(RunInfo::FILE), "does not list its own template"))?;
+    let size = (template.width as f64, template.height as f64);
+    let contenders = contest(&run, device, &images, &truth, (&info.annotation, size), &options, observer)?;
     let followed = &images[..images.len().min(SEESAW_IMAGES)];
     let seesaw = seesaw(&run, device, followed, &truth, &options, &contenders, observer)?;
     let seconds = start.elapsed().as_secs_f64();
-    let summary = Summary::new(&contenders, record.landmarks.len(), device, seconds);
+    let summary = Summary::new(&contenders, info.landmarks.len(), device, seconds);
 
     let to = RunDir::create(out)?;
     for contender in &contenders {
         contender.detections.write(to.file(&format!("{}.csv", contender.name)))?;
     }
     let mut report = Report {
-        title: format!("onemark compare: {} images, template {}", images.len(), record.image),
+        title: format!("onemark compare: {} images, template {}", images.len(), info.template),
         conclusion: conclusion(&contenders),
         unit: options.spacing.unit().into(),
-        landmarks: record.landmarks.clone(),
+        landmarks: info.landmarks.clone(),
         methods: contenders.iter().map(Contender::method).collect(),
         seesaw,
         provenance: Provenance {
-            command: command.into(),
+            command: super::command_line(),
             config: toml::to_string(&run.config()?).expect("settings are TOML"),
             device: device.name(),
             seconds,
@@ -86,7 +129,8 @@ pub fn compare(
         // Millimetres that differ by image have no one length for a training curve.
         Spacing::Pixels | Spacing::Between { .. } => 1.0,
     };
-    pages::add_training(&mut report, &run, unit)?;
+    let native = info.images.iter().map(|image| image.width.max(image.height)).max().unwrap_or(1);
+    pages::add_training(&mut report, &run, native, unit)?;
     if let Some(best) = contenders.last() {
         pages::add_gallery(&mut report, best, &images, &truth, 6);
     }

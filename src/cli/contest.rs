@@ -2,7 +2,7 @@
 
 use crate::data::gray::GrayImage;
 use crate::data::labels::{LabelRow, Labels, scale_point};
-use crate::detect::Detector;
+use crate::detect::{Detection, Detector};
 use crate::device::Device;
 use crate::eval::{Evaluation, Options, evaluate};
 use crate::learn::augment::Point;
@@ -22,6 +22,19 @@ pub struct Named {
     pub name: String,
     /// The image.
     pub image: GrayImage,
+}
+
+impl Named {
+    /// Detections in the image as a row of labels.
+    pub fn row(&self, found: &[Detection]) -> LabelRow {
+        LabelRow {
+            image: self.name.clone(),
+            width: self.image.width as u32,
+            height: self.image.height as u32,
+            points: found.iter().map(|d| Some(d.point)).collect(),
+            scores: found.iter().map(|d| Some(d.score)).collect(),
+        }
+    }
 }
 
 /// One method's results.
@@ -113,19 +126,13 @@ fn detect(
     let names = detector.model().header.landmarks.clone();
     let mut rows = Vec::new();
     let mut timed = 0.0;
-    for (index, Named { name, image }) in images.iter().enumerate() {
+    for (index, named) in images.iter().enumerate() {
         let start = Instant::now();
-        let found = detector.detect(image)?;
+        let found = detector.detect(&named.image)?;
         if index > 0 || images.len() == 1 {
             timed += start.elapsed().as_secs_f64();
         }
-        rows.push(LabelRow {
-            image: name.clone(),
-            width: image.width as u32,
-            height: image.height as u32,
-            points: found.iter().map(|d| Some(d.point)).collect(),
-            scores: found.iter().map(|d| Some(d.score)).collect(),
-        });
+        rows.push(named.row(&found));
         observer.progress(Progress { stage, done: index + 1, total: images.len(), loss: None });
         if observer.stopped() {
             return Err(Error::Interrupted);

@@ -2,19 +2,20 @@
 
 use super::contest::{Contender, Named, Summary, contest, seesaw};
 use super::pages;
-use crate::Result;
+use super::progress::{Meter, watch_interrupts};
 use crate::data::gray::GrayImage;
 use crate::data::labels::{LabelRow, Labels};
 use crate::data::phantom::{LANDMARKS, phantom};
 use crate::device::Device;
 use crate::eval::Options;
-use crate::learn::checkpoint::RunDir;
+use crate::learn::checkpoint::{CONFIG, RunDir};
 use crate::learn::config::Config;
 use crate::learn::pipeline::{Observer, Pipeline, Task};
 use crate::model::Kind;
 use crate::report::{Provenance, Report};
+use crate::{Error, Result};
 use rayon::prelude::*;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Size of a phantom, pixels.
@@ -29,7 +30,7 @@ fn config(seed: u64) -> Config {
     let mut config = Config { seed, ..Config::default() };
     config.matching.steps = 400;
     config.joint.steps = 240;
-    config.joint.update_every = 40;
+    config.joint.update.every = 40;
     config.single.steps = 160;
     config.single.batch = 8;
     config.single.template = 2;
@@ -65,14 +66,42 @@ fn phantoms(seed: u64, indices: std::ops::Range<usize>) -> Set {
     Set { images, labels: Labels { names: LANDMARKS.map(String::from).into(), rows } }
 }
 
-/// Runs the demonstration into a folder; returns the summary and the table of methods.
-pub fn demo(
-    out: &Path,
-    device: &Device,
+/// The whole job on phantoms of a hand that the program draws itself: one is annotated, all methods are trained and
+/// compared. Writes summary.json and report.html.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder of the results. What a demonstration of the same seed left there is resumed.
+    #[arg(long, value_name = "DIR", default_value = "onemark-demo")]
+    out: PathBuf,
+    /// Seed of phantoms and training.
+    #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    command: &str,
-    observer: &mut dyn Observer,
-) -> Result<(Summary, String)> {
+    #[command(flatten)]
+    compute: super::Compute,
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args) -> Result<u8> {
+    watch_interrupts(args.compute.quiet);
+    let Args { out, seed, compute } = args;
+    compute.install(|| {
+        let device = compute.select()?;
+        let mut meter = Meter::new(compute.quiet);
+        let result = demo(&out, &device, seed, &mut meter);
+        meter.close();
+        let (summary, table) = result?;
+        if compute.json {
+            super::print_json(&summary)?;
+        } else {
+            super::print(table)?;
+            super::print(format!("\nThe report is {}\n", out.join("report.html").display()))?;
+        }
+        Ok(0)
+    })
+}
+
+/// Runs the demonstration into a folder; returns the summary and the table of methods.
+pub fn demo(out: &Path, device: &Device, seed: u64, observer: &mut dyn Observer) -> Result<(Summary, String)> {
     let start = Instant::now();
     let run = RunDir::create(out)?;
     let train = phantoms(seed, 0..TRAIN);
@@ -89,6 +118,9 @@ pub fn demo(
     };
     let config = config(seed);
     let toml = toml::to_string(&config).expect("settings are TOML");
+    if run.has(CONFIG) && run.config()? != config {
+        return Err(Error::input(out, "holds another run; give another --out"));
+    }
     run.set_config(&config)?;
     Pipeline::new(&task, config, device, &run, observer).train(&Kind::ALL)?;
 
@@ -106,7 +138,7 @@ pub fn demo(
         methods: contenders.iter().map(Contender::method).collect(),
         seesaw,
         provenance: Provenance {
-            command: command.into(),
+            command: super::command_line(),
             config: toml,
             device: device.name(),
             seconds,
@@ -114,7 +146,7 @@ pub fn demo(
         },
         ..Report::default()
     };
-    pages::add_training(&mut report, &run, 1.0)?;
+    pages::add_training(&mut report, &run, SIZE.0.max(SIZE.1), 1.0)?;
     if let Some(fused) = contenders.last() {
         pages::add_gallery(&mut report, fused, &test.images, &test.labels, 6);
     }

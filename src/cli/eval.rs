@@ -16,12 +16,8 @@ pub struct Args {
     /// The annotations.
     #[arg(long, value_name = "FILE")]
     truth: PathBuf,
-    /// Millimetres a pixel of the truth's images.
-    #[arg(long, value_name = "MM", conflicts_with = "spacing_from")]
-    spacing: Option<f64>,
-    /// Two landmarks of the truth, and how many millimetres they are apart in every image.
-    #[arg(long, value_name = "A,B=MM", value_parser = spacing_from)]
-    spacing_from: Option<Spacing>,
+    #[command(flatten)]
+    length: Length,
     /// Landmarks to leave out.
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     skip: Vec<String>,
@@ -36,6 +32,24 @@ pub struct Args {
     allow_missing: bool,
 }
 
+/// The length of a pixel.
+#[derive(clap::Args)]
+pub struct Length {
+    /// Millimetres a pixel of the truth's images.
+    #[arg(long, value_name = "MM", conflicts_with = "spacing_from")]
+    spacing: Option<f64>,
+    /// Two landmarks of the truth, and how many millimetres they are apart in every image.
+    #[arg(long, value_name = "A,B=MM", value_parser = spacing_from)]
+    spacing_from: Option<Spacing>,
+}
+
+impl Length {
+    /// Pixels, unless a length was given.
+    pub fn spacing(self) -> Spacing {
+        self.spacing.map(Spacing::MmPerPixel).or(self.spacing_from).unwrap_or_default()
+    }
+}
+
 fn spacing_from(text: &str) -> Result<Spacing, String> {
     let parsed = text.rsplit_once('=').and_then(|(names, mm)| {
         let (a, b) = names.split_once(',')?;
@@ -46,7 +60,7 @@ fn spacing_from(text: &str) -> Result<Spacing, String> {
 
 pub fn run(args: Args) -> Result<u8> {
     let options = Options {
-        spacing: args.spacing.map(Spacing::MmPerPixel).or(args.spacing_from).unwrap_or_default(),
+        spacing: args.length.spacing(),
         thresholds: args.thresholds,
         skip: args.skip,
         allow_missing: args.allow_missing,

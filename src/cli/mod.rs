@@ -2,15 +2,15 @@
 //!
 //! Results go to stdout or into files, everything else to stderr. A failure is one line on stderr and an exit code.
 
-pub mod compare;
+mod compare;
 mod config;
-pub mod contest;
-pub mod demo;
+mod contest;
+mod demo;
 mod detect;
 mod devices;
 mod eval;
 mod inspect;
-pub mod pages;
+mod pages;
 mod progress;
 mod train;
 
@@ -37,9 +37,11 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Train(train::Args),
     Detect(detect::Args),
     Eval(eval::Args),
+    Compare(compare::Args),
     Devices(devices::Args),
     Inspect(inspect::Args),
 }
@@ -47,9 +49,11 @@ enum Command {
 /// Does what the arguments say; returns the exit code.
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
+        Command::Demo(args) => demo::run(args),
         Command::Train(args) => train::run(args),
         Command::Detect(args) => detect::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Inspect(args) => inspect::run(args),
     }
@@ -135,6 +139,12 @@ pub fn file_names(paths: &[PathBuf]) -> Result<Vec<String>> {
         names.push(name.to_string());
     }
     Ok(names)
+}
+
+/// The command line as it was typed.
+pub fn command_line() -> String {
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    std::iter::once("onemark".to_string()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// Reads images side by side; fails with the first that cannot be read.

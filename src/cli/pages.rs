@@ -3,7 +3,7 @@
 use super::contest::{Contender, Named};
 use crate::data::labels::{LabelRow, Labels, scale_point, write_atomic};
 use crate::learn::checkpoint::{RunDir, StageLog};
-use crate::learn::pipeline::{TEMPLATE, TemplateRecord, log_file};
+use crate::learn::pipeline::log_file;
 use crate::model::Kind;
 use crate::report::overlay::{OverlayPoint, overlay, png_bytes};
 use crate::report::{Curve, GalleryItem, LossCurves, PseudoLabels, Report};
@@ -13,11 +13,9 @@ use std::collections::BTreeMap;
 /// Longest side of a picture in a report, pixels: pages stay small.
 const PICTURE_SIDE: usize = 900;
 
-/// Loss curves and pseudo-label updates of the stages that have finished. `unit` is the length of a pixel of the template
-/// image in the report's unit.
-pub fn add_training(report: &mut Report, run: &RunDir, unit: f64) -> Result<()> {
-    let record: TemplateRecord = run.read_json(TEMPLATE)?;
-    let native = record.size[0].max(record.size[1]);
+/// Loss curves and pseudo-label updates of the stages that have finished. `native` is the longest side of the images in
+/// pixels, `unit` the length of such a pixel in the report's unit.
+pub fn add_training(report: &mut Report, run: &RunDir, native: usize, unit: f64) -> Result<()> {
     let unit_per_pixel = unit * native as f64 / run.config()?.fit_to(native).local_side as f64;
     for kind in Kind::ALL {
         let name = log_file(kind);

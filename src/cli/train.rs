@@ -1,14 +1,18 @@
 //! `onemark train`: images and one annotation in, a run's folder with weights out.
 
-use super::config;
+use super::contest::Named;
 use super::progress::{Meter, watch_interrupts};
+use super::{config, pages};
 use crate::data::gray::GrayImage;
 use crate::data::images::expand_inputs;
 use crate::data::labels::{Labels, Point, scale_point};
+use crate::detect::Detector;
+use crate::device::Device;
 use crate::learn::checkpoint::{CONFIG, RunDir};
 use crate::learn::config::Config;
 use crate::learn::pipeline::{Pipeline, Task, weights_file};
-use crate::model::Kind;
+use crate::model::{Kind, Model};
+use crate::report::{Provenance, Report};
 use crate::{Error, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -33,8 +37,8 @@ pub struct Args {
     out: PathBuf,
     #[command(flatten)]
     settings: config::Settings,
-    /// What to train. `joint` is a baseline that only comparisons need; add it now, or later with --resume.
-    #[arg(long, value_name = "STAGE,..", value_delimiter = ',', default_value = "match,single,fuse")]
+    /// What to train. `joint` is a baseline that only comparisons need; it can be left out, or added later with --resume.
+    #[arg(long, value_name = "STAGE,..", value_delimiter = ',', default_value = "match,joint,single,fuse")]
     stages: Vec<Stage>,
     /// Go on with the run in --out where it stopped, with its settings.
     #[arg(long)]
@@ -186,8 +190,13 @@ fn train(args: &Args) -> Result<u8> {
         run.write_json(RunInfo::FILE, &info)?;
     }
     let mut meter = Meter::new(args.compute.quiet);
-    Pipeline::new(&task, config, &device, &run, &mut meter).train(&kinds)?;
-    drop(meter);
+    let trained = Pipeline::new(&task, config, &device, &run, &mut meter).train(&kinds);
+    if trained.is_err() {
+        meter.close();
+    }
+    trained?;
+    meter.close();
+    page(args, &run, &device, &task, &names, start)?;
     report(args, &run, start)
 }
 
@@ -284,6 +293,39 @@ struct Trained {
     /// By method, those of earlier calls included.
     weights: BTreeMap<Kind, PathBuf>,
     seconds: f64,
+}
+
+/// Pictures in the report of a run.
+const PICTURES: usize = 4;
+
+/// Writes `report.html`: what can be seen without truth.
+fn page(args: &Args, run: &RunDir, device: &Device, task: &Task, names: &[String], start: Instant) -> Result<()> {
+    let mut page = Report {
+        title: format!("onemark train: {} images, template {}", names.len(), task.template_name),
+        conclusion: "Losses and pseudo-labels; errors need truth: see `onemark compare`.".into(),
+        unit: if args.spacing.is_some() { "mm" } else { "px" }.into(),
+        landmarks: task.landmarks.clone(),
+        provenance: Provenance {
+            command: super::command_line(),
+            config: toml::to_string(&run.config()?).unwrap_or_default(),
+            device: device.name(),
+            seconds: start.elapsed().as_secs_f64(),
+            versions: vec![("onemark".into(), env!("CARGO_PKG_VERSION").into())],
+        },
+        ..Report::default()
+    };
+    let native = task.images.iter().map(|image| image.width.max(image.height)).max().unwrap_or(1);
+    pages::add_training(&mut page, run, native, args.spacing.unwrap_or(1.0))?;
+    let best = Kind::ALL.into_iter().rev().find(|&kind| run.has(&weights_file(kind)));
+    if let Some(kind) = best {
+        let mut detector = Detector::new(Model::read(&run.file(&weights_file(kind)))?, device);
+        for index in (0..names.len()).step_by(names.len().div_ceil(PICTURES)) {
+            let found = detector.detect(&task.images[index])?;
+            let named = Named { name: names[index].clone(), image: task.images[index].clone() };
+            page.gallery.push(pages::picture(&named, &task.landmarks, &named.row(&found), None));
+        }
+    }
+    pages::write(run, &page)
 }
 
 fn report(args: &Args, run: &RunDir, start: Instant) -> Result<u8> {

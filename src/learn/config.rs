@@ -146,8 +146,8 @@ impl Config {
         channels("joint.channels", &joint.channels, 1)?;
         real("joint.sigma", joint.sigma, 0.1..=100.0)?;
         whole("joint.radius", joint.radius, 1..=64)?;
-        real("joint.update_after", joint.update_after, 0.0..=1.0)?;
-        gates("joint", &joint.gates)?;
+        real("joint.update.after", joint.update.after, 0.0..=1.0)?;
+        gates("joint", &joint.update.gates)?;
         whole("joint.snapshots", joint.snapshots, 0..=99)?;
         optimizer("joint", &joint.optimizer)?;
         augment("joint", &joint.augment)?;
@@ -155,8 +155,8 @@ impl Config {
         whole("single.steps", single.steps, STEPS)?;
         whole("single.batch", single.batch, BATCH)?;
         whole("single.template", single.template, 0..=single.batch)?;
-        real("single.update_after", single.update_after, 0.0..=1.0)?;
-        gates("single", &single.gates)?;
+        real("single.update.after", single.update.after, 0.0..=1.0)?;
+        gates("single", &single.update.gates)?;
         optimizer("single", &single.optimizer)?;
 
         whole("fuse.steps", fuse.steps, STEPS)?;
@@ -217,7 +217,7 @@ fn augment(stage: &str, augment: &Augment) -> Result<(), Fault> {
 }
 
 fn gates(stage: &str, gates: &Gates) -> Result<(), Fault> {
-    let key = |name: &str| format!("{stage}.gates.{name}");
+    let key = |name: &str| format!("{stage}.update.gates.{name}");
     real(&key("spread"), gates.spread, 0.0..=100.0)?;
     real(&key("shape"), gates.shape, 0.0..=100.0)?;
     real(&key("step_start"), gates.step_start, 0.0..=100.0)?;

@@ -184,10 +184,8 @@ impl Locator {
             // The last batch is filled up with the last image.
             let at = |b: usize| (start + b).min(images.len() - 1);
             let mut table = Vec::with_capacity(self.landmarks * self.batch * FIELDS);
-            for k in 0..self.landmarks {
-                for b in 0..self.batch {
-                    table.extend(dataset.plain(images[at(b)], views[at(b)][k]).encode());
-                }
+            for (k, b) in (0..self.landmarks).flat_map(|k| (0..self.batch).map(move |b| (k, b))) {
+                table.extend(dataset.plain(images[at(b)], views[at(b)][k]).encode());
             }
             let found = executor.run(self.program, &[&table])?.swap_remove(0);
             let count = self.batch.min(images.len() - start);

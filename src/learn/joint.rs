@@ -4,7 +4,7 @@
 use super::augment::{Augment, Point, View};
 use super::crops::Sight;
 use super::dataset::Dataset;
-use super::labels::{Gates, PseudoLabels, UpdateLog};
+use super::labels::{PseudoLabels, UpdateLog, Updates};
 use super::trainer::{Optimizer, Trainer};
 use crate::Result;
 use crate::device::{Device, Executor};
@@ -30,12 +30,8 @@ pub struct JointConfig {
     pub sigma: f64,
     /// Half the window of the soft-argmax, pixels.
     pub radius: usize,
-    /// Steps between updates of the pseudo-labels; 0 freezes them.
-    pub update_every: usize,
-    /// Share of the steps before the first update.
-    pub update_after: f64,
-    /// Gates of an update; shares of a fifth of the image's longer side.
-    pub gates: Gates,
+    /// Updates of the pseudo-labels; their lengths are shares of a fifth of the image's longer side.
+    pub update: Updates,
     /// Parameters kept along the way, for the seesaw plot.
     pub snapshots: usize,
     /// Optimiser.
@@ -52,9 +48,7 @@ impl Default for JointConfig {
             channels: vec![16, 32, 48, 64, 64],
             sigma: 1.5,
             radius: 2,
-            update_every: 60,
-            update_after: 0.33,
-            gates: Gates::default(),
+            update: Updates { every: 60, ..Updates::default() },
             snapshots: 10,
             optimizer: Optimizer::default(),
             augment: Augment { blur: 0.0, ..Augment::default() },
@@ -211,8 +205,7 @@ impl<'a> JointTraining<'a> {
 
     /// Whether the pseudo-labels are updated after this step.
     pub fn updates_after(&self, step: usize) -> bool {
-        let (every, first) = (self.config.update_every, self.config.update_after * self.config.steps as f64);
-        every > 0 && step as f64 >= first && (step + 1) % every == 0
+        self.config.update.due(step, self.config.steps)
     }
 
     /// Updates the pseudo-labels by what the averaged model sees in two views of each image.
@@ -231,7 +224,7 @@ impl<'a> JointTraining<'a> {
         let mut logs = Vec::new();
         for (k, labels) in self.labels.iter_mut().enumerate() {
             let seen: Vec<_> = plain.iter().zip(&turned).map(|(a, b)| [a[k], b[k]]).collect();
-            let log = labels.update(self.template, &seen, &self.config.gates, side, progress);
+            let log = labels.update(self.template, &seen, &self.config.update.gates, side, progress);
             logs.push(UpdateLog { step, landmark: k, ..log });
         }
         Ok(logs)

@@ -40,6 +40,36 @@ impl Default for Gates {
     }
 }
 
+/// When pseudo-labels are updated, and through which gates.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Updates {
+    /// Steps between updates; 0 freezes the labels.
+    pub every: usize,
+    /// Share of the steps before the first.
+    pub after: f64,
+    /// What a new position must pass.
+    pub gates: Gates,
+}
+
+impl Default for Updates {
+    fn default() -> Self {
+        Self { every: 15, after: 0.33, gates: Gates::default() }
+    }
+}
+
+impl Updates {
+    /// Whether an update follows step `step` (from 0) of `steps`.
+    pub fn due(&self, step: usize, steps: usize) -> bool {
+        self.every > 0 && step as f64 >= self.after * steps as f64 && (step + 1).is_multiple_of(self.every)
+    }
+}
+
+/// Whether a length is at most a limit; one that is not a number is not.
+fn within(length: f64, limit: f64) -> bool {
+    length <= limit
+}
+
 /// What became of one landmark's labels in one update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UpdateLog {
@@ -94,11 +124,11 @@ impl PseudoLabels {
             let new = [0, 1].map(|axis| (pair[0].point[axis] + pair[1].point[axis]) / 2.0);
             let (spread, step) = (distance(pair[0].point, pair[1].point), distance(new, self.points[i]));
             log.spread += spread;
-            let refused = if !(spread <= gates.spread * side) {
+            let refused = if !within(spread, gates.spread * side) {
                 Some(&mut log.refused_spread)
-            } else if self.expected[i].is_some_and(|expected| !(distance(new, expected) <= gates.shape * side)) {
+            } else if self.expected[i].is_some_and(|expected| !within(distance(new, expected), gates.shape * side)) {
                 Some(&mut log.refused_shape)
-            } else if !(step <= cap) {
+            } else if !within(step, cap) {
                 Some(&mut log.refused_step)
             } else {
                 None

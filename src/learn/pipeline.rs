@@ -17,7 +17,6 @@ use crate::model::{Header, Kind, Model, VERSION};
 use crate::random::Stream;
 use crate::tape::Region;
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
 /// What is to be learned: images, one of them annotated.
@@ -35,40 +34,6 @@ pub struct Task {
     pub annotation: Vec<Point>,
     /// Millimetres a pixel, if known.
     pub spacing: Option<f64>,
-}
-
-/// The annotation behind a run, as `template.json` in its folder keeps it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TemplateRecord {
-    /// File name of the annotated image.
-    pub image: String,
-    /// Its width and height, pixels.
-    pub size: [usize; 2],
-    /// Landmark names.
-    pub landmarks: Vec<String>,
-    /// Their positions, pixels.
-    pub points: Vec<Point>,
-    /// Number of images trained on.
-    pub images: usize,
-    /// Millimetres a pixel, if known.
-    pub spacing: Option<f64>,
-}
-
-/// Where a run's folder keeps its [`TemplateRecord`].
-pub const TEMPLATE: &str = "template.json";
-
-impl Task {
-    fn record(&self) -> TemplateRecord {
-        let template = &self.images[self.template];
-        TemplateRecord {
-            image: self.template_name.clone(),
-            size: [template.width, template.height],
-            landmarks: self.landmarks.clone(),
-            points: self.annotation.clone(),
-            images: self.images.len(),
-            spacing: self.spacing,
-        }
-    }
 }
 
 /// How far a run is.
@@ -196,12 +161,6 @@ impl<'a> Pipeline<'a> {
 
     /// Trains the stages in order, each unless its weights are there already. A stage needs those before it.
     pub fn train(&mut self, stages: &[Kind]) -> Result<()> {
-        let record = self.task.record();
-        if self.run.has(TEMPLATE) && self.run.read_json::<TemplateRecord>(TEMPLATE)? != record {
-            let cause = "belongs to another template or other images; train into another folder";
-            return Err(Error::input(self.run.file(TEMPLATE), cause));
-        }
-        self.run.write_json(TEMPLATE, &record)?;
         for kind in Kind::ALL {
             if !stages.contains(&kind) || self.run.has(&weights_file(kind)) {
                 continue;
@@ -317,7 +276,7 @@ impl<'a> Pipeline<'a> {
         let every = config.steps.div_ceil(config.snapshots.max(1)).max(1);
         let run = self.run;
         let keep = |step: usize, trainer: &mut Trainer| {
-            if (step + 1) % every == 0 {
+            if (step + 1).is_multiple_of(every) {
                 let net = trainer.executor.read(Region::Ema)?;
                 model(net).write(&run.file(&snapshot_file((step + 1) / every)))?;
             }
@@ -386,7 +345,7 @@ impl<'a> Pipeline<'a> {
 
     /// How many landmarks train at once within the memory that may be planned for.
     fn group_size(&self, k: usize) -> Result<usize> {
-        let budget = (self.config.memory_mib as u64) << 20;
+        let budget = ((self.config.memory_mib as u64) << 20).min(self.device.arena_limit().unwrap_or(u64::MAX));
         let bytes = |k: usize| SingleTraining::bytes(&self.config.single, &self.config.crop, &self.local, k);
         // Memory grows linearly with landmarks beyond what they share.
         let (one, two) = (bytes(1)?, bytes(2)?);

@@ -3,7 +3,7 @@
 
 use super::crops::{CropBatch, CropConfig, Labelled, Locator};
 use super::dataset::Dataset;
-use super::labels::{Gates, PseudoLabels, UpdateLog};
+use super::labels::{PseudoLabels, UpdateLog, Updates};
 use super::trainer::{Optimizer, Trainer};
 use crate::Result;
 use crate::device::Device;
@@ -24,27 +24,15 @@ pub struct SingleConfig {
     pub batch: usize,
     /// How many of them show the template.
     pub template: usize,
-    /// Steps between updates of the pseudo-labels; 0 freezes them.
-    pub update_every: usize,
-    /// Share of the steps before the first update.
-    pub update_after: f64,
-    /// Gates of an update.
-    pub gates: Gates,
+    /// Updates of the pseudo-labels.
+    pub update: Updates,
     /// Optimiser.
     pub optimizer: Optimizer,
 }
 
 impl Default for SingleConfig {
     fn default() -> Self {
-        Self {
-            steps: 300,
-            batch: 16,
-            template: 4,
-            update_every: 15,
-            update_after: 0.33,
-            gates: Gates::default(),
-            optimizer: Optimizer::default(),
-        }
+        Self { steps: 300, batch: 16, template: 4, update: Updates::default(), optimizer: Optimizer::default() }
     }
 }
 
@@ -141,8 +129,7 @@ impl<'a> SingleTraining<'a> {
 
     /// Whether the pseudo-labels are updated after this step.
     pub fn updates_after(&self, step: usize) -> bool {
-        let (every, first) = (self.config.update_every, self.config.update_after * self.config.steps as f64);
-        every > 0 && step as f64 >= first && (step + 1) % every == 0
+        self.config.update.due(step, self.config.steps)
     }
 
     /// Updates the pseudo-labels by what the averaged models see in two views of each image.
@@ -170,7 +157,7 @@ impl<'a> SingleTraining<'a> {
         let plain = self.locator.look(&mut self.trainer.executor, self.dataset, &images, &views(false))?;
         let turned = self.locator.look(&mut self.trainer.executor, self.dataset, &images, &views(true))?;
         let progress = step as f64 / self.config.steps as f64;
-        let (gates, side) = (&self.config.gates, self.crop.side as f64);
+        let (gates, side) = (&self.config.update.gates, self.crop.side as f64);
         let mut logs = Vec::new();
         for (k, labels) in self.labels.iter_mut().enumerate() {
             let seen: Vec<_> = plain.iter().zip(&turned).map(|(a, b)| [a[k], b[k]]).collect();
