@@ -66,7 +66,9 @@ impl Detector {
         let config = self.model.header.config.clone();
         let global = Dataset::new([image], config.global_side);
         let report = |sight: &Sight, dataset: &Dataset, sharp: f64| Detection {
-            point: dataset.original(0, sight.point),
+            // A crop at the border also shows what lies beyond it; no landmark does.
+            point: [0, 1]
+                .map(|axis| dataset.original(0, sight.point)[axis].clamp(0.0, dataset.originals[0][axis] as f64 - 1.0)),
             score: (sharp / sight.spread.hypot(sight.disagreement).max(1e-9)).min(1.0),
         };
         if self.model.header.kind == Kind::Joint {

@@ -129,6 +129,13 @@ impl From<gpu::DeviceInfo> for DeviceInfo {
     }
 }
 
+/// Bytes of memory that the system would give, where it says so.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+}
+
 #[cfg(target_arch = "x86_64")]
 fn cpu_features() -> Vec<String> {
     let features = [
@@ -156,7 +163,18 @@ impl Executor {
     /// Takes a program; returns its number.
     pub fn load(&mut self, program: Program) -> Result<usize> {
         match self {
-            Self::Cpu(cpu) => Ok(cpu.load(program)),
+            Self::Cpu(cpu) => {
+                // Refused in time: once an allocation fails, the process is gone.
+                if let Some(available) = available_memory().filter(|&available| program.total_bytes() > available) {
+                    return Err(Error::OutOfMemory {
+                        device: Device::Cpu.name(),
+                        needed: program.total_bytes(),
+                        limit: format!(", {available} are free"),
+                        largest: program.largest(),
+                    });
+                }
+                Ok(cpu.load(program))
+            }
             Self::Gpu(gpu) => gpu.load(program),
         }
     }

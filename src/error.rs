@@ -92,7 +92,7 @@ pub enum Error {
     Verification(String),
 
     /// Stopped by the user; the run can be resumed (exit code 7).
-    #[error("interrupted; resume with --resume")]
+    #[error("interrupted; train and detect go on with --resume, demo with the same command")]
     Interrupted,
 }
 

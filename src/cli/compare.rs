@@ -1,6 +1,6 @@
 //! `onemark compare`: the methods of a run side by side on images with known truth, and the seesaw of joint training.
 
-use super::contest::{Contender, Named, Summary, contest, seesaw};
+use super::contest::{Named, Summary, contest, seesaw};
 use super::demo::{conclusion, table};
 use super::eval::Length;
 use super::pages;
@@ -74,6 +74,7 @@ fn compare(
     observer: &mut dyn Observer,
 ) -> Result<(Summary, String)> {
     let start = Instant::now();
+    let to = RunDir::create(out)?;
     if !run.join(RunInfo::FILE).is_file() {
         return Err(Error::input(run, "holds no run of `onemark train`"));
     }
@@ -82,6 +83,7 @@ fn compare(
     let truth = Labels::read(truth_path)?;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // The template itself is no test: its truth was the training's one annotation.
+    let truth = truth.select(&info.landmarks);
     let rows: Vec<_> = truth.rows.iter().filter(|row| row.image != info.template).cloned().collect();
     let truth = Labels { names: truth.names, rows };
     let paths = expand_inputs(inputs)?.into_iter().filter(|path| truth.row(&name(path)).is_some());
@@ -100,11 +102,10 @@ fn compare(
     let size = (template.width as f64, template.height as f64);
     let contenders = contest(&run, device, &images, &truth, (&info.annotation, size), &options, observer)?;
     let followed = &images[..images.len().min(SEESAW_IMAGES)];
-    let seesaw = seesaw(&run, device, followed, &truth, &options, &contenders, observer)?;
+    let seesaw = seesaw(&run, device, followed, &truth, &options, &contenders, &info.landmarks, observer)?;
     let seconds = start.elapsed().as_secs_f64();
     let summary = Summary::new(&contenders, info.landmarks.len(), device, seconds);
 
-    let to = RunDir::create(out)?;
     for contender in &contenders {
         contender.detections.write(to.file(&format!("{}.csv", contender.name)))?;
     }
@@ -113,7 +114,7 @@ fn compare(
         conclusion: conclusion(&contenders),
         unit: options.spacing.unit().into(),
         landmarks: info.landmarks.clone(),
-        methods: contenders.iter().map(Contender::method).collect(),
+        methods: contenders.iter().map(|c| c.method(&info.landmarks)).collect(),
         seesaw,
         provenance: Provenance {
             command: super::command_line(),

@@ -13,7 +13,6 @@ use crate::report::{Method, Seesaw};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Instant;
 
 /// An image with its file name.
@@ -51,7 +50,7 @@ pub struct Contender {
     pub matcher_parameters: usize,
     /// Bytes of the largest arena among its detection programs.
     pub arena_bytes: u64,
-    /// Milliseconds to detect all landmarks in one image, the first left out; planning is not counted.
+    /// Milliseconds to detect all landmarks in one image; the first, which plans the programs, is left out.
     pub ms_per_image: f64,
 }
 
@@ -92,7 +91,7 @@ impl Contender {
     }
 
     /// For the report.
-    pub fn method(&self) -> Method {
+    pub fn method(&self, landmarks: &[String]) -> Method {
         let all = &self.evaluation.all;
         Method {
             name: self.name.into(),
@@ -103,7 +102,7 @@ impl Contender {
             parameters: self.parameters as u64,
             arena_bytes: self.arena_bytes,
             ms_per_image: self.ms_per_image,
-            per_landmark: self.evaluation.landmarks.iter().map(|stats| (stats.mre, stats.sd)).collect(),
+            per_landmark: by_landmark(&self.evaluation, landmarks),
         }
     }
 }
@@ -114,6 +113,13 @@ impl Summary {
         let methods = contenders.iter().map(|c| (c.name, c.figures())).collect();
         Self { methods, landmarks, device: device.name(), seconds }
     }
+}
+
+/// Mean and standard deviation of the errors of each landmark, in the order of `landmarks`, whatever the truth's is; NaN
+/// where the truth has none.
+fn by_landmark(evaluation: &Evaluation, landmarks: &[String]) -> Vec<(f64, f64)> {
+    let stats = |name: &String| evaluation.landmarks.iter().find(|stats| stats.name == *name);
+    landmarks.iter().map(|name| stats(name).map_or((f64::NAN, f64::NAN), |s| (s.mre, s.sd))).collect()
 }
 
 /// Detects in all images; returns the labels and the milliseconds an image.
@@ -207,6 +213,7 @@ pub fn contest(
 }
 
 /// Joint training seen landmark by landmark: the errors of its snapshots, and what joint costs against single in the end.
+#[expect(clippy::too_many_arguments, reason = "a comparison's parts, each of another kind")]
 pub fn seesaw(
     run: &RunDir,
     device: &Device,
@@ -214,6 +221,7 @@ pub fn seesaw(
     truth: &Labels,
     options: &Options,
     contenders: &[Contender],
+    landmarks: &[String],
     observer: &mut dyn Observer,
 ) -> Result<Option<Seesaw>> {
     let options = Options { resamples: 0, ..options.clone() };
@@ -221,22 +229,19 @@ pub fn seesaw(
     let rows = truth.rows.iter().filter(|row| wanted.contains(row.image.as_str())).cloned().collect();
     let truth = Labels { names: truth.names.clone(), rows };
     let mut seesaw = Seesaw::default();
-    for index in 1.. {
-        let path = run.file(&snapshot_file(index));
-        if !Path::new(&path).is_file() {
-            break;
-        }
+    let joint = run.config()?.joint;
+    for step in 0..joint.steps {
+        let path = joint.snapshot_after(step).map(|index| run.file(&snapshot_file(index)));
+        let Some(path) = path.filter(|path| path.is_file()) else { continue };
         let model = Model::read(&path)?;
-        let joint = &model.header.config.joint;
-        let steps = index * joint.steps.div_ceil(joint.snapshots.max(1)).max(1);
         let (detections, _) = detect(&mut Detector::new(model, device), images, "seesaw", observer)?;
         let evaluation = evaluate(&detections, &truth, &options)?;
-        seesaw.steps.push(steps as f64);
-        seesaw.errors.push(evaluation.landmarks.iter().map(|stats| stats.mre).collect());
+        seesaw.steps.push((step + 1) as f64);
+        seesaw.errors.push(by_landmark(&evaluation, landmarks).iter().map(|stats| stats.0).collect());
     }
-    let find = |name: &str| contenders.iter().find(|c| c.name == name).map(|c| &c.evaluation.landmarks);
+    let find = |name: &str| contenders.iter().find(|c| c.name == name).map(|c| by_landmark(&c.evaluation, landmarks));
     if let (Some(joint), Some(single)) = (find("joint"), find("single")) {
-        seesaw.delta = joint.iter().zip(single).map(|(joint, single)| joint.mre - single.mre).collect();
+        seesaw.delta = joint.iter().zip(single).map(|(joint, single)| joint.0 - single.0).collect();
     }
     Ok((!seesaw.errors.is_empty()).then_some(seesaw))
 }

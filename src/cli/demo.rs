@@ -117,6 +117,7 @@ pub fn demo(out: &Path, device: &Device, seed: u64, observer: &mut dyn Observer)
         spacing: None,
     };
     let config = config(seed);
+    config.validate()?;
     let toml = toml::to_string(&config).expect("settings are TOML");
     if run.has(CONFIG) && run.config()? != config {
         return Err(Error::input(out, "holds another run; give another --out"));
@@ -126,7 +127,7 @@ pub fn demo(out: &Path, device: &Device, seed: u64, observer: &mut dyn Observer)
 
     let options = Options { thresholds: vec![2.0, 3.0, 4.0, 6.0], ..Options::default() };
     let contenders = contest(&run, device, &test.images, &test.labels, (&annotation, size), &options, observer)?;
-    let seesaw = seesaw(&run, device, &test.images, &test.labels, &options, &contenders, observer)?;
+    let seesaw = seesaw(&run, device, &test.images, &test.labels, &options, &contenders, &task.landmarks, observer)?;
     let seconds = start.elapsed().as_secs_f64();
     let summary = Summary::new(&contenders, LANDMARKS.len(), device, seconds);
 
@@ -135,7 +136,7 @@ pub fn demo(out: &Path, device: &Device, seed: u64, observer: &mut dyn Observer)
         conclusion: conclusion(&contenders),
         unit: "px".into(),
         landmarks: task.landmarks.clone(),
-        methods: contenders.iter().map(Contender::method).collect(),
+        methods: contenders.iter().map(|c| c.method(&task.landmarks)).collect(),
         seesaw,
         provenance: Provenance {
             command: super::command_line(),

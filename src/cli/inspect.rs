@@ -69,7 +69,7 @@ struct Finished {
 #[derive(Serialize)]
 struct Stand {
     stage: String,
-    /// Of landmarks that train at once.
+    /// First landmark of the group that trains.
     group: usize,
     step: usize,
     steps: usize,
@@ -152,12 +152,16 @@ fn describe_run(path: &Path) -> Result<Run> {
             weights.push(Finished { kind, bytes: size(&file)?, file });
         }
     }
-    let checkpoint = dir.checkpoint()?.map(|c| Stand {
-        steps: steps(&config, &c.stage),
-        stage: c.stage,
-        group: c.group,
-        step: c.step,
-    });
+    let mut checkpoint = None;
+    for kind in Kind::ALL {
+        let stand = dir.checkpoint(kind.name())?;
+        checkpoint = checkpoint.or(stand.map(|c| Stand {
+            steps: steps(&config, kind),
+            stage: c.stage,
+            group: c.group,
+            step: c.step,
+        }));
+    }
     Ok(Run {
         run: path.into(),
         onemark: info.onemark,
@@ -171,14 +175,13 @@ fn describe_run(path: &Path) -> Result<Run> {
     })
 }
 
-fn steps(config: &Config, stage: &str) -> usize {
-    let steps = |kind| match kind {
+fn steps(config: &Config, kind: Kind) -> usize {
+    match kind {
         Kind::Match => config.matching.steps,
         Kind::Joint => config.joint.steps,
         Kind::Single => config.single.steps,
         Kind::Fused => config.fuse.steps,
-    };
-    Kind::ALL.into_iter().find(|kind| kind.name() == stage).map_or(0, steps)
+    }
 }
 
 impl Run {

@@ -3,8 +3,8 @@
 use super::contest::{Contender, Named};
 use crate::data::labels::{LabelRow, Labels, scale_point, write_atomic};
 use crate::learn::checkpoint::{RunDir, StageLog};
-use crate::learn::pipeline::log_file;
-use crate::model::Kind;
+use crate::learn::pipeline::{log_file, weights_file};
+use crate::model::{Kind, Model};
 use crate::report::overlay::{OverlayPoint, overlay, png_bytes};
 use crate::report::{Curve, GalleryItem, LossCurves, PseudoLabels, Report};
 use crate::{Result, report};
@@ -16,7 +16,8 @@ const PICTURE_SIDE: usize = 900;
 /// Loss curves and pseudo-label updates of the stages that have finished. `native` is the longest side of the images in
 /// pixels, `unit` the length of such a pixel in the report's unit.
 pub fn add_training(report: &mut Report, run: &RunDir, native: usize, unit: f64) -> Result<()> {
-    let unit_per_pixel = unit * native as f64 / run.config()?.fit_to(native).local_side as f64;
+    let unit_per_pixel =
+        unit * native as f64 / Model::read(&run.file(&weights_file(Kind::Match)))?.header.config.local_side as f64;
     for kind in Kind::ALL {
         let name = log_file(kind);
         if !run.has(&name) {
@@ -87,7 +88,7 @@ pub fn picture(named: &Named, names: &[String], row: &LabelRow, truth: Option<&L
     GalleryItem { caption, png: png_bytes(&overlay(&image.pixels, image.width, image.height, &points)) }
 }
 
-/// Pictures of the best method: its median image, its worst, and some between.
+/// Pictures of a method, from its best image to its worst.
 pub fn add_gallery(report: &mut Report, best: &Contender, images: &[Named], truth: &Labels, count: usize) {
     let grid = &best.evaluation.grid;
     let mean = |errors: &[Option<f64>]| {

@@ -31,6 +31,8 @@ pub struct Meter {
     quiet: bool,
     terminal: bool,
     stage: String,
+    /// Steps done when last told; fewer begin another part of the stage.
+    done: usize,
     /// When the stage began, and with how much done: what a resumed stage had done says nothing of its pace.
     start: (Instant, usize),
     shown: Instant,
@@ -42,7 +44,7 @@ impl Meter {
     pub fn new(quiet: bool) -> Self {
         let now = Instant::now();
         let terminal = std::io::stderr().is_terminal();
-        Self { quiet, terminal, stage: String::new(), start: (now, 0), shown: now, open: false }
+        Self { quiet, terminal, stage: String::new(), done: 0, start: (now, 0), shown: now, open: false }
     }
 
     /// Shows how far a stage is, not too often.
@@ -51,12 +53,13 @@ impl Meter {
             return;
         }
         let Progress { stage, done, total, .. } = progress;
-        if stage != self.stage {
+        if stage != self.stage || done < self.done {
             self.close();
             self.stage = stage.into();
             self.start = (Instant::now(), done.saturating_sub(1));
             self.shown = Instant::now();
         }
+        self.done = done;
         let pause = if self.terminal { Duration::from_millis(100) } else { Duration::from_secs(10) };
         if done < total && self.shown.elapsed() < pause {
             return;

@@ -86,16 +86,9 @@ pub fn expand_inputs(args: &[String]) -> Result<Vec<PathBuf>> {
             push_input(path, &mut files)?;
             continue;
         }
-        let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
-        let matches = glob::glob_with(arg, options)
-            .map_err(|e| Error::input(path, format!("not a pattern: {} at character {}", e.msg, e.pos + 1)))?;
         let before = files.len();
-        for found in matches {
-            let unreadable = |e: glob::GlobError| {
-                let folder = e.path().to_path_buf();
-                Error::io(folder, "read", e.into())
-            };
-            push_input(&found.map_err(unreadable)?, &mut files)?;
+        for found in matches(arg)? {
+            push_input(&found, &mut files)?;
         }
         if files.len() == before {
             return Err(Error::input(path, "no file matches this pattern"));
@@ -106,6 +99,44 @@ pub fn expand_inputs(args: &[String]) -> Result<Vec<PathBuf>> {
     // `a.png` and `./a.png` are one file; two links to one file are two images.
     files.retain(|file| seen.insert(std::path::absolute(file).unwrap_or_else(|_| file.clone())));
     Ok(files)
+}
+
+/// The paths that a pattern matches, folder by folder; `**` is any number of folders. Hidden files only match a dot.
+fn matches(pattern: &str) -> Result<Vec<PathBuf>> {
+    let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
+    let mut found = vec![PathBuf::from(if pattern.starts_with('/') { "/" } else { "" })];
+    for part in pattern.split('/').filter(|part| !part.is_empty()) {
+        if !part.contains(['*', '?', '[']) {
+            found = found.into_iter().map(|folder| folder.join(part)).filter(|path| path.exists()).collect();
+            continue;
+        }
+        let glob = glob::Pattern::new(part)
+            .map_err(|e| Error::input(pattern, format!("not a pattern: {} in `{part}`", e.msg)))?;
+        let mut next = Vec::new();
+        while let Some(folder) = found.pop() {
+            if part == "**" {
+                next.push(folder.clone());
+            }
+            let here = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
+            if !here.is_dir() {
+                continue;
+            }
+            for entry in std::fs::read_dir(here).map_err(|e| Error::io(here, "read", e))? {
+                let entry = entry.map_err(|e| Error::io(here, "read", e))?;
+                // A name that is not UTF-8 matches by what of it is; whoever wants labels for it will be told to rename it.
+                if !glob.matches_with(&entry.file_name().to_string_lossy(), options) {
+                    continue;
+                }
+                match part {
+                    "**" if entry.path().is_dir() => found.push(folder.join(entry.file_name())),
+                    "**" => {}
+                    _ => next.push(folder.join(entry.file_name())),
+                }
+            }
+        }
+        found = next;
+    }
+    Ok(found)
 }
 
 /// Adds a file, or the images of a folder.
@@ -373,5 +404,20 @@ mod tests {
         assert_eq!(read_gray(&path).unwrap().to_u8(), [10, 200]);
         assert!(write_png_gray(&path, 3, 3, &[0; 8]).is_err() && write_png_rgb(&path, 0, 3, &[]).is_err());
         assert!(write_png_rgb(&path, u32::MAX, u32::MAX, &[]).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn patterns_descend_and_names_that_are_not_utf8_do_no_harm() {
+        use std::os::unix::ffi::OsStrExt;
+        let root = std::env::temp_dir().join(format!("onemark-patterns-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        for name in ["1.png", "a/2.png", "a/b/3.png", "a/.4.png"] {
+            std::fs::write(root.join(name), b"").unwrap();
+        }
+        std::fs::write(root.join(std::ffi::OsStr::from_bytes(b"x\xff.png")), b"").unwrap();
+        let count = |pattern: &str| expand_inputs(&[root.join(pattern).to_str().unwrap().into()]).unwrap().len();
+        assert_eq!((count("**/?.png"), count("*/*.png"), count("a/*/[3-4].png"), count("*.png")), (3, 1, 1, 2));
+        std::fs::remove_dir_all(&root).unwrap();
     }
 }

@@ -100,6 +100,17 @@ impl Labels {
         write_atomic(path, text.as_bytes())
     }
 
+    /// Only these landmarks, in the file's order.
+    pub fn select(&self, names: &[String]) -> Self {
+        let kept: Vec<usize> = (0..self.names.len()).filter(|&k| names.contains(&self.names[k])).collect();
+        let row = |row: &LabelRow| LabelRow {
+            points: kept.iter().map(|&k| row.points[k]).collect(),
+            scores: kept.iter().filter_map(|&k| row.scores.get(k).copied()).collect(),
+            ..row.clone()
+        };
+        Self { names: kept.iter().map(|&k| self.names[k].clone()).collect(), rows: self.rows.iter().map(row).collect() }
+    }
+
     /// The row of `image`, compared as written.
     pub fn row(&self, image: &str) -> Option<&LabelRow> {
         self.rows.iter().find(|row| row.image == image)

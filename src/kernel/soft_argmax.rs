@@ -31,13 +31,15 @@ impl Kernel for SoftArgmax {
             for (ch, y) in y.chunks_exact_mut(4).enumerate() {
                 let at = |pixel: usize| x[pixel * c + ch];
                 let top = (0..h * w).fold(0, |best, p| if at(p) > at(best) { p } else { best });
-                // Weights exp(x - max), their first and second moments: in the window, then over the whole map.
+                // Weights exp(x - max), their first and second moments about the peak: in the window, then over the map.
+                // Moments about the origin would cancel in f32.
+                let (tx, ty) = (T::of((top % w) as f64), T::of((top / w) as f64));
                 let moments = |ys: std::ops::Range<usize>, xs: std::ops::Range<usize>| {
                     let mut m = [T::zero(); 4];
                     for py in ys {
                         for px in xs.clone() {
                             let e = (at(py * w + px) - at(top)).exp();
-                            let (fx, fy) = (T::of(px as f64), T::of(py as f64));
+                            let (fx, fy) = (T::of(px as f64) - tx, T::of(py as f64) - ty);
                             m[0] += e;
                             m[1] += e * fx;
                             m[2] += e * fy;
@@ -52,7 +54,7 @@ impl Kernel for SoftArgmax {
                 let (px, py) = (local[1] / local[0], local[2] / local[0]);
                 let two = T::of(2.0);
                 let square = all[3] / all[0] - two * (px * all[1] + py * all[2]) / all[0] + px * px + py * py;
-                y.copy_from_slice(&[px, py, T::one() / all[0], square.max(T::zero()).sqrt()]);
+                y.copy_from_slice(&[tx + px, ty + py, T::one() / all[0], square.max(T::zero()).sqrt()]);
             }
         });
     }

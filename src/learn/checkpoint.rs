@@ -11,7 +11,6 @@ use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// What a stage wrote down while it trained.
@@ -28,7 +27,7 @@ pub struct StageLog {
 pub struct Checkpoint {
     /// The stage.
     pub stage: String,
-    /// The group of landmarks within the stage.
+    /// The first landmark of the group that trains.
     pub group: usize,
     /// Steps done.
     pub step: usize,
@@ -62,8 +61,11 @@ impl Checkpoint {
 
 /// The effective settings in a run's folder.
 pub const CONFIG: &str = "config.toml";
-/// The checkpoint's file in a run's folder.
-pub const CHECKPOINT: &str = "checkpoint.safetensors";
+/// The file of a stage's checkpoint in a run's folder: each stage has its own, so that none costs another its steps.
+pub fn checkpoint_file(stage: &str) -> String {
+    format!("checkpoint-{stage}.safetensors")
+}
+
 const MAX_BYTES: u64 = 16 << 30;
 
 /// The folder of a run.
@@ -98,8 +100,12 @@ impl RunDir {
     /// Reads a value that [`RunDir::write_json`] wrote.
     pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let path = self.file(name);
-        serde_json::from_slice(&read_capped(&path, MAX_BYTES)?)
-            .map_err(|e| Error::input(&path, format!("{e}; delete the file and resume to compute it again")))
+        serde_json::from_slice(&read_capped(&path, MAX_BYTES)?).map_err(|e| {
+            Error::input(
+                &path,
+                format!("{e}; delete it and the weights of its stage, and resume to train that stage again"),
+            )
+        })
     }
 
     /// Writes the effective settings beside the results.
@@ -118,44 +124,49 @@ impl RunDir {
 
     /// Saves the state of the stage in progress.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<()> {
-        let path = self.file(CHECKPOINT);
+        let path = self.file(&checkpoint_file(&checkpoint.stage));
         let refuse = |e: safetensors::SafeTensorError| Error::input(&path, e.to_string());
         let header = serde_json::to_string(checkpoint).map_err(|e| Error::input(&path, e.to_string()))?;
-        let mut views = Vec::new();
+        // In a tensor, since safetensors limits its metadata, and a log grows with the steps.
+        let text = TensorView::new(Dtype::U8, vec![header.len()], header.as_bytes()).map_err(refuse)?;
+        let mut views = vec![("header".to_string(), text)];
         for (index, values) in checkpoint.state.iter().enumerate() {
             let view = TensorView::new(Dtype::F32, vec![values.len()], bytemuck::cast_slice(values)).map_err(refuse)?;
             views.push((format!("state{index}"), view));
         }
-        let metadata = HashMap::from([("checkpoint".to_string(), header)]);
-        write_atomic(&path, &safetensors::serialize(views, Some(metadata)).map_err(refuse)?)
+        write_atomic(&path, &safetensors::serialize(views, None).map_err(refuse)?)
     }
 
-    /// The state to go on from, if there is one.
-    pub fn checkpoint(&self) -> Result<Option<Checkpoint>> {
-        if !self.has(CHECKPOINT) {
+    /// The state that a stage goes on from, if there is one.
+    pub fn checkpoint(&self, stage: &str) -> Result<Option<Checkpoint>> {
+        let name = checkpoint_file(stage);
+        if !self.has(&name) {
             return Ok(None);
         }
-        let path = self.file(CHECKPOINT);
+        let path = self.file(&name);
         let remedy = "; delete it to train the stage from its start";
         let refuse = |cause: String| Error::input(&path, format!("damaged: {cause}{remedy}"));
         let bytes = read_capped(&path, MAX_BYTES)?;
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| refuse(e.to_string()))?;
-        let header = metadata.metadata().as_ref().and_then(|map| map.get("checkpoint"));
-        let header = header.ok_or_else(|| refuse("it has no header".into()))?;
-        let mut checkpoint: Checkpoint = serde_json::from_str(header).map_err(|e| refuse(e.to_string()))?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(|e| refuse(e.to_string()))?;
-        for index in 0..tensors.len() {
+        let header = tensors.tensor("header").map_err(|e| refuse(e.to_string()))?;
+        let mut checkpoint: Checkpoint = serde_json::from_slice(header.data()).map_err(|e| refuse(e.to_string()))?;
+        for index in 0..tensors.len() - 1 {
             let view = tensors.tensor(&format!("state{index}")).map_err(|e| refuse(e.to_string()))?;
             checkpoint.state.push(bytemuck::pod_collect_to_vec(view.data()));
         }
         Ok(Some(checkpoint))
     }
 
-    /// Removes the checkpoint of a finished stage.
-    pub fn clear_checkpoint(&self) -> Result<()> {
-        match std::fs::remove_file(self.file(CHECKPOINT)) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(self.file(CHECKPOINT), "remove", e)),
+    /// Removes a file that is not needed any more.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        match std::fs::remove_file(self.file(name)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(self.file(name), "remove", e)),
             _ => Ok(()),
         }
+    }
+
+    /// Removes the checkpoint of a finished stage.
+    pub fn clear_checkpoint(&self, stage: &str) -> Result<()> {
+        self.remove(&checkpoint_file(stage))
     }
 }

@@ -1,8 +1,8 @@
 //! The settings of a training run, as the configuration file holds them.
 
 use super::augment::Augment;
-use super::crops::CropConfig;
-use super::dataset::Dataset;
+use super::crops::{CropConfig, VIEWS};
+use super::dataset::{Dataset, best_side};
 use super::fuse::FuseConfig;
 use super::joint::JointConfig;
 use super::labels::Gates;
@@ -33,13 +33,13 @@ pub struct Config {
     pub seed: u64,
     /// Longer side of the images that are matched and that the joint baseline sees, pixels.
     pub global_side: usize,
-    /// Longer side of the images that crops are cut from, pixels; never more than the images have.
+    /// Longer side of the images that crops are cut from, pixels; never more than the largest image has.
     pub local_side: usize,
     /// First pseudo-labels.
     pub initial_labels: InitialLabels,
-    /// Views that are averaged for a detection.
+    /// Views that are averaged for a detection, at most 5.
     pub views: usize,
-    /// Memory that a training program may plan for, MiB; landmarks beyond it are trained in groups.
+    /// Memory that the training of single models may plan for, MiB; landmarks beyond it are trained in groups.
     pub memory_mib: usize,
     /// Seconds between checkpoints.
     pub checkpoint_seconds: u64,
@@ -79,10 +79,13 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The working resolutions for images whose longest side has `native` pixels: no finer than the images are.
-    pub fn fit_to(mut self, native: usize) -> Self {
-        self.local_side = self.local_side.min(native);
-        self.global_side = self.global_side.min((self.local_side / 2).max(32));
+    /// With the working resolutions for images of these sizes: no finer than the largest image is, and so that frames are
+    /// little padded. A model keeps them: detection works at the scale of training.
+    pub fn fit_to(mut self, sizes: &[[usize; 2]]) -> Self {
+        let native = sizes.iter().flatten().copied().max().unwrap_or(self.local_side);
+        let local = self.local_side.min(native);
+        self.local_side = best_side(sizes, local);
+        self.global_side = best_side(sizes, self.global_side.min((local / 2).max(32)));
         self
     }
 }
@@ -111,7 +114,7 @@ impl Config {
         whole("seed", self.seed, 0..=i64::MAX as u64)?;
         whole("global_side", self.global_side, 32..=4096)?;
         whole("local_side", self.local_side, 1..=8192)?;
-        whole("views", self.views, 1..=100)?;
+        whole("views", self.views, 1..=VIEWS.len())?;
         whole("memory_mib", self.memory_mib, 1..=1 << 24)?;
 
         whole("match.steps", matching.steps, STEPS)?;

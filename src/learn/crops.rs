@@ -227,8 +227,7 @@ impl Locator {
         let centred = self.look_at(executor, dataset, images, coarse)?;
         let points: Vec<Vec<Point>> = centred.iter().map(|s| s.iter().map(|s| s.point).collect()).collect();
         let mut passes = Vec::new();
-        for index in 0..views.max(1) {
-            let (scale, radians, dx, dy) = VIEWS[index % VIEWS.len()];
+        for (scale, radians, dx, dy) in VIEWS.into_iter().take(views.max(1)) {
             let turned: Vec<Vec<View>> = points
                 .iter()
                 .map(|points| {
@@ -249,7 +248,7 @@ impl Locator {
 }
 
 /// Views whose positions are averaged: scale, rotation in radians, shift in pixels. The first is plain.
-const VIEWS: [(f64, f64, f64, f64); 5] = [
+pub const VIEWS: [(f64, f64, f64, f64); 5] = [
     (1.0, 0.0, 0.0, 0.0),
     (1.06, 0.10, 2.5, 1.5),
     (0.95, -0.10, -1.5, 2.5),

@@ -24,11 +24,10 @@ impl Dataset {
     /// Frames can be halved four times.
     pub const MULTIPLE: usize = 16;
 
-    /// Scales images to a longer side of `side` pixels, or up to 5 % less where that fills the frame better.
+    /// Scales images to a longer side of `side` pixels.
     pub fn new<'a>(images: impl IntoIterator<Item = &'a GrayImage>, side: usize) -> Self {
         let images: Vec<&GrayImage> = images.into_iter().collect();
         let originals: Vec<[usize; 2]> = images.iter().map(|image| [image.width, image.height]).collect();
-        let side = best_side(&originals, side);
         let sizes: Vec<[usize; 2]> = originals.iter().map(|&original| scaled(original, side)).collect();
         let scaled: Vec<GrayImage> =
             images.iter().zip(&sizes).map(|(image, &[w, h])| image.resize_area(w, h)).collect();
@@ -90,8 +89,8 @@ fn frame(sizes: &[[usize; 2]]) -> [usize; 2] {
     [0, 1].map(|axis| sizes.iter().map(|size| size[axis]).max().unwrap_or(1).next_multiple_of(Dataset::MULTIPLE))
 }
 
-/// The side whose frame is the least padded.
-fn best_side(originals: &[[usize; 2]], side: usize) -> usize {
+/// The longer side, at most `side` and at least 95 % of it, whose frame around images of these sizes is the least padded.
+pub fn best_side(originals: &[[usize; 2]], side: usize) -> usize {
     let padding = |side: usize| {
         let sizes: Vec<[usize; 2]> = originals.iter().map(|&original| scaled(original, side)).collect();
         let [w, h] = frame(&sizes);

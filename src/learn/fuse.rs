@@ -122,7 +122,9 @@ impl<'a> FuseTraining<'a> {
             batch.add_landmark(self.crop, self.dataset, &samples, augment);
         }
         let hyper = self.config.optimizer.hyper(step, self.config.steps);
-        let frozen = step as f64 >= self.config.freeze_after * self.config.steps as f64;
+        // With one landmark nothing is shared: there is no disturbance to guard against.
+        let several = self.labels.len() > 1;
+        let frozen = several && step as f64 >= self.config.freeze_after * self.config.steps as f64;
         // A shared gradient sums over landmarks: its norm grows with them, and AdamW does not mind.
         let hyper = Hyper { lr_shared: if frozen { 0.0 } else { hyper.lr_shared }, ..hyper };
         let report = self.trainer.step(&[&batch.table, &batch.points, &batch.weights], hyper)?;

@@ -62,6 +62,12 @@ impl JointConfig {
         UNetConfig { channels: self.channels.clone(), heads: vec![(0, landmarks)] }
     }
 
+    /// The number, from 1, of the snapshot that is taken after a step.
+    pub fn snapshot_after(&self, step: usize) -> Option<usize> {
+        let taken = |steps: usize| steps * self.snapshots / self.steps;
+        (taken(step + 1) > taken(step)).then(|| taken(step + 1))
+    }
+
     fn record(&self, tape: &mut Tape, region: Region, landmarks: usize, images: Var) -> Result<Var> {
         let net = UNet::declare(tape, region, &self.unet(landmarks), Extents::SHARED);
         Ok(net.forward(tape, images)?[0])

@@ -26,9 +26,9 @@ pub struct Gates {
     pub spread: f64,
     /// Largest distance from where the arrangement of all landmarks expects this one.
     pub shape: f64,
-    /// Largest step at the first update; shrinks linearly to `step_end`.
+    /// Largest step at the start of training; shrinks linearly with the steps to `step_end`.
     pub step_start: f64,
-    /// Largest step at the last update.
+    /// Largest step at the end of training.
     pub step_end: f64,
     /// How far a label moves towards the new position.
     pub blend: f64,
@@ -147,7 +147,7 @@ impl PseudoLabels {
                 }
             }
         }
-        log.spread /= seen.len().max(1) as f64;
+        log.spread /= seen.len().saturating_sub(1).max(1) as f64;
         log.moved /= log.accepted.max(1) as f64;
         log
     }

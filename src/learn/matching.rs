@@ -72,6 +72,9 @@ fn embed(tape: &mut Tape, net: &UNet, x: Var) -> Result<Vec<Var>> {
     heads.into_iter().map(|e| tape.l2_normalize(e)).collect()
 }
 
+/// Logarithm of the prior where no landmark can be.
+const OUTSIDE: f32 = -1e4;
+
 fn stride(level: usize) -> f32 {
     (2usize << level) as f32
 }
@@ -322,6 +325,7 @@ impl Matcher {
         let [w, h] = self.map;
         let mut prior = vec![0.0f32; w * h * self.landmarks];
         let half = |v: f64| (v + 0.5) / 2.0 - 0.5;
+        let double = |v: f64| (v + 0.5) * 2.0 - 0.5;
         if let Some((expected, tolerance)) = expected {
             for (pixel, prior) in prior.chunks_mut(self.landmarks).enumerate() {
                 let (x, y) = ((pixel % w) as f64, (pixel / w) as f64);
@@ -331,13 +335,19 @@ impl Matcher {
                 }
             }
         }
+        // What lies beyond the image in its frame is no place for a landmark.
+        let [width, height] = dataset.sizes[image].map(|extent| extent as f64);
+        for (pixel, prior) in prior.chunks_mut(self.landmarks).enumerate() {
+            if double((pixel % w) as f64) > width - 0.5 || double((pixel / w) as f64) > height - 0.5 {
+                prior.fill(OUTSIDE);
+            }
+        }
         let row = dataset.plain(image, dataset.frame()).encode();
         let inputs: Vec<&[f32]> =
             [row.as_slice(), &prior].into_iter().chain(features.0.iter().map(Vec::as_slice)).collect();
         let found = self.executor.run(self.locate, &inputs)?.swap_remove(0);
-        let double = |v: f32| (f64::from(v) + 0.5) * 2.0 - 0.5;
         let read = |f: &[f32]| Match {
-            point: [double(f[0]), double(f[1])],
+            point: [double(f[0].into()), double(f[1].into())],
             peak: f64::from(f[2]),
             spread: 2.0 * f64::from(f[3]),
         };

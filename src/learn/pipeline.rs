@@ -1,7 +1,7 @@
 //! The whole method on one set of images: stages in order, each resumable, each leaving its model in the run's folder.
 
 use super::augment::Point;
-use super::checkpoint::{CHECKPOINT, Checkpoint, RunDir, StageLog};
+use super::checkpoint::{Checkpoint, RunDir, StageLog, checkpoint_file};
 use super::config::{Config, InitialLabels};
 use super::dataset::Dataset;
 use super::fuse::FuseTraining;
@@ -152,15 +152,25 @@ impl<'a> Pipeline<'a> {
         run: &'a RunDir,
         observer: &'a mut dyn Observer,
     ) -> Self {
-        let native = task.images.iter().map(|image| image.width.max(image.height)).max().unwrap_or(1);
-        let config = config.fit_to(native);
+        let sizes: Vec<[usize; 2]> = task.images.iter().map(|image| [image.width, image.height]).collect();
+        let config = config.fit_to(&sizes);
         let global = Dataset::new(&task.images, config.global_side);
         let local = Dataset::new(&task.images, config.local_side);
         Self { task, config, device, run, observer, global, local }
     }
 
     /// Trains the stages in order, each unless its weights are there already. A stage needs those before it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if weights in the folder are not those of this task and these settings.
     pub fn train(&mut self, stages: &[Kind]) -> Result<()> {
+        for kind in Kind::ALL {
+            let path = self.run.file(&weights_file(kind));
+            if path.is_file() && Model::read(&path)?.header != self.header(kind) {
+                let cause = "is of another task or other settings; delete it to train its stage again";
+                return Err(Error::input(path, cause));
+            }
+        }
         for kind in Kind::ALL {
             if !stages.contains(&kind) || self.run.has(&weights_file(kind)) {
                 continue;
@@ -171,7 +181,7 @@ impl<'a> Pipeline<'a> {
                 Kind::Single => self.train_single()?,
                 Kind::Fused => self.train_fused()?,
             }
-            self.run.clear_checkpoint()?;
+            self.run.clear_checkpoint(kind.name())?;
         }
         Ok(())
     }
@@ -273,12 +283,11 @@ impl<'a> Pipeline<'a> {
         let Model { matching, template, .. } = self.model(Kind::Match)?;
         let header = self.header(Kind::Joint);
         let model = |net| Model { header: header.clone(), matching: matching.clone(), template: template.clone(), net };
-        let every = config.steps.div_ceil(config.snapshots.max(1)).max(1);
         let run = self.run;
         let keep = |step: usize, trainer: &mut Trainer| {
-            if (step + 1).is_multiple_of(every) {
+            if let Some(index) = config.snapshot_after(step) {
                 let net = trainer.executor.read(Region::Ema)?;
-                model(net).write(&run.file(&snapshot_file((step + 1) / every)))?;
+                model(net).write(&run.file(&snapshot_file(index)))?;
             }
             Ok(())
         };
@@ -295,44 +304,29 @@ impl<'a> Pipeline<'a> {
         let group = self.group_size(k)?;
         let mut nets = Vec::new();
         let mut done = Vec::new();
+        let mut files = Vec::new();
         let mut log = StageLog::default();
-        for (index, start) in (0..k).step_by(group).enumerate() {
+        for start in (0..k).step_by(group) {
             let landmarks: Vec<usize> = (start..(start + group).min(k)).collect();
-            let labels = labels[start..start + landmarks.len()].to_vec();
-            let mut stage = SingleTraining::new(
-                self.device,
-                config,
-                crop,
-                &self.local,
-                self.task.template,
-                landmarks,
-                labels,
-                self.config.seed,
-            )?;
-            // A finished group is a checkpoint under its own name, so that a later group can be resumed.
-            let name = format!("single-group{index:02}.json");
-            let part = format!("single-group{index:02}.params.json");
-            let (net, group_labels, group_log) = if group < k && self.run.has(&name) {
-                let (group_labels, group_log) = self.run.read_json(&name)?;
-                (self.run.read_json(&part)?, group_labels, group_log)
+            // A finished group is kept under the name of its landmarks: another device may have room for other groups.
+            let file = format!("single-{start:03}-{:03}.json", start + landmarks.len());
+            let (net, group_labels, group_log) = if self.run.has(&file) {
+                self.run.read_json(&file)?
             } else {
-                let group_log = drive(
-                    self.run,
-                    self.observer,
-                    &self.config,
-                    Kind::Single,
-                    index,
-                    config.steps,
-                    &mut stage,
-                    |_, _| Ok(()),
-                )?;
-                let net: Vec<f32> = stage.trainer.executor.read(Region::Ema)?;
+                let labels = labels[start..start + landmarks.len()].to_vec();
+                let (template, seed) = (self.task.template, self.config.seed);
+                let mut stage =
+                    SingleTraining::new(self.device, config, crop, &self.local, template, landmarks, labels, seed)?;
+                let none = |_: usize, _: &mut Trainer| Ok(());
+                let (run, steps) = (self.run, config.steps);
+                let log = drive(run, self.observer, &self.config, Kind::Single, start, steps, &mut stage, none)?;
+                let done = (stage.trainer.executor.read(Region::Ema)?, stage.labels, log);
                 if group < k {
-                    self.run.write_json(&part, &net)?;
-                    self.run.write_json(&name, &(&stage.labels, &group_log))?;
-                    self.run.clear_checkpoint()?;
+                    self.run.write_json(&file, &done)?;
+                    self.run.clear_checkpoint(Kind::Single.name())?;
+                    files.push(file);
                 }
-                (net, stage.labels, group_log)
+                done
             };
             nets.extend(net);
             done.extend(group_labels);
@@ -340,7 +334,8 @@ impl<'a> Pipeline<'a> {
         }
         self.run.write_json(LABELS, &done)?;
         self.run.write_json(&log_file(Kind::Single), &log)?;
-        self.write(Kind::Single, &weights_file(Kind::Single), nets)
+        self.write(Kind::Single, &weights_file(Kind::Single), nets)?;
+        files.iter().try_for_each(|file| self.run.remove(file))
     }
 
     /// How many landmarks train at once within the memory that may be planned for.
@@ -356,6 +351,11 @@ impl<'a> Pipeline<'a> {
     fn train_fused(&mut self) -> Result<()> {
         let singles = self.model(Kind::Single)?.net;
         let labels: Vec<PseudoLabels> = self.run.read_json(LABELS)?;
+        let fits = |l: &PseudoLabels| l.points.len() == self.local.len() && l.weights.len() == self.local.len();
+        if labels.len() != self.task.landmarks.len() || !labels.iter().all(fits) {
+            let cause = "is of other images or landmarks; delete it and single.safetensors, and resume";
+            return Err(Error::input(self.run.file(LABELS), cause));
+        }
         let config = &self.config.fuse;
         let mut stage = FuseTraining::new(
             self.device,
@@ -400,9 +400,12 @@ fn drive(
     mut after: impl FnMut(usize, &mut Trainer) -> Result<()>,
 ) -> Result<StageLog> {
     let (mut first, mut log) = (0, StageLog::default());
-    if let Some(checkpoint) = run.checkpoint()?.filter(|c| c.stage == kind.name() && c.group == group) {
+    if let Some(checkpoint) = run.checkpoint(kind.name())?.filter(|c| c.stage == kind.name() && c.group == group) {
         checkpoint.fits(stage.trainer().layout.len(), stage.labels().map(|l| &**l), steps).map_err(|cause| {
-            Error::input(run.file(CHECKPOINT), format!("{cause}; delete it to train the stage from its start"))
+            Error::input(
+                run.file(&checkpoint_file(kind.name())),
+                format!("{cause}; delete it to train the stage from its start"),
+            )
         })?;
         stage.trainer().restore(&checkpoint.state)?;
         if let Some(labels) = stage.labels() {
@@ -424,7 +427,8 @@ fn drive(
         after(step, stage.trainer())?;
         observer.progress(Progress { stage: kind.name(), done: step + 1, total: steps, loss: Some(mean) });
         let stopped = observer.stopped();
-        if stopped || saved.elapsed() >= Duration::from_secs(config.checkpoint_seconds) {
+        // The last step is saved too: what follows it, such as proposing labels, can be interrupted as well.
+        if stopped || step + 1 == steps || saved.elapsed() >= Duration::from_secs(config.checkpoint_seconds) {
             let labels = stage.labels().cloned().unwrap_or_default();
             let state = stage.trainer().state()?;
             run.save(&Checkpoint {

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod fixture;
+mod promises;
 mod resume;
 
 use fixture::{Fixture, ok, onemark, stderr, stdout};

@@ -34,7 +34,7 @@ fn killed_at_many_moments() {
     let f = Fixture::get();
     reference(f);
     let mut kills = 0;
-    for (stage, delay) in [("config.toml", 0), ("checkpoint.safetensors", 30), ("match.safetensors", 5)]
+    for (stage, delay) in [("config.toml", 0), ("checkpoint-match.safetensors", 30), ("match.safetensors", 5)]
         .into_iter()
         .chain([("joint-01.safetensors", 3), ("joint.safetensors", 9), ("joint.safetensors", 60)])
         .chain([("single.safetensors", 0), ("single.safetensors", 40)])
@@ -60,12 +60,15 @@ fn interrupted() {
     let f = Fixture::get();
     reference(f);
     let mut child = f.training("interrupted", &args(&["--threads", "1"])).spawn().unwrap();
-    wait_for(&mut child, &f.root.join("interrupted/checkpoint.safetensors"));
+    wait_for(&mut child, &f.root.join("interrupted/checkpoint-match.safetensors"));
     let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
-    assert_eq!(stderr(&output), "error: interrupted; resume with --resume\n");
+    assert_eq!(
+        stderr(&output),
+        "error: interrupted; train and detect go on with --resume, demo with the same command\n"
+    );
     let stand = stdout(&ok(onemark(&["inspect", &f.path("interrupted")])));
     assert!(stand.contains("checkpoint  match, step "), "{stand}");
     let json: serde_json::Value =
@@ -81,10 +84,10 @@ fn a_damaged_checkpoint_is_refused() {
     reference(f);
     let run = f.root.join("damaged");
     let mut child = f.training("damaged", &args(&[])).spawn().unwrap();
-    wait_for(&mut child, &run.join("checkpoint.safetensors"));
+    wait_for(&mut child, &run.join("checkpoint-match.safetensors"));
     child.kill().unwrap();
     child.wait().unwrap();
-    let path = run.join("checkpoint.safetensors");
+    let path = run.join("checkpoint-match.safetensors");
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     let output = f.train("damaged", &args(&[]));

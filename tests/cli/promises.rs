@@ -1,0 +1,75 @@
+//! What is promised of every run: grouping changes nothing, a GPU repeats itself, one landmark is enough, methods compare.
+
+use crate::fixture::{Fixture, ok, onemark, stdout};
+use onemark::data::labels::Labels;
+use onemark::model::Model;
+
+#[test]
+fn landmarks_trained_one_by_one_are_those_trained_together() {
+    let f = Fixture::get();
+    f.trained();
+    // A mebibyte holds no group of two.
+    let alone = ["--set", "memory_mib=1", "--stages", "match,single", "--quiet", "--spacing", "0.5"];
+    ok(f.train("grouped", &alone));
+    let net = |run: &str| Model::read(&f.root.join(run).join("single.safetensors")).unwrap().net;
+    assert!(net("grouped") == net("trained"));
+    let left = std::fs::read_dir(f.root.join("grouped")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with("single-")), "finished groups are removed");
+}
+
+#[test]
+fn one_landmark_is_enough() {
+    let f = Fixture::get();
+    let mut labels = Labels::read(f.path("template.csv")).unwrap();
+    labels = labels.select(&labels.names[1..2]);
+    labels.write(f.path("one.csv")).unwrap();
+    ok(f.train("one", &["--landmarks", "one.csv", "--quiet"]));
+    let model = Model::read(&f.root.join("one/fused.safetensors")).unwrap();
+    assert_eq!(model.header.landmarks.len(), 1);
+}
+
+#[test]
+fn a_gpu_trains_the_same_bytes_twice() {
+    if onemark::gpu::devices().is_empty() {
+        println!("skipped: no Vulkan or Metal device");
+        assert!(std::env::var_os("CI").is_none(), "with CI set, a skipped GPU test is a failure");
+        return;
+    }
+    let f = Fixture::get();
+    for run in ["gpu-a", "gpu-b"] {
+        ok(f.train(run, &["--device", "gpu", "--quiet", "--stages", "match,single,fuse"]));
+    }
+    f.assert_same_weights("gpu-a", "gpu-b");
+}
+
+#[test]
+fn methods_are_compared() {
+    let f = Fixture::get();
+    let run = f.trained();
+    // A truth whose columns come in another order, with a landmark that the run does not know.
+    let truth = Labels::read(f.path("truth.csv")).unwrap();
+    let mut names = truth.names.clone();
+    names.reverse();
+    let mut other = truth.clone();
+    other.names = names.iter().cloned().chain(["elbow".to_string()]).collect();
+    for row in &mut other.rows {
+        row.points.reverse();
+        row.points.push(Some([1.0, 1.0]));
+    }
+    other.write(f.path("other-truth.csv")).unwrap();
+    let compare = |truth: &str, out: &str| {
+        let run = run.to_str().unwrap();
+        let args = ["compare", run, "--images", "images", "--truth", truth, "--out", out, "--json", "--quiet"];
+        serde_json::from_str::<serde_json::Value>(&stdout(&ok(onemark(&args)))).unwrap()
+    };
+    let (a, b) = (compare("truth.csv", "compared-a"), compare("other-truth.csv", "compared-b"));
+    for method in ["copy", "match", "joint", "single", "fused"] {
+        let mre = |summary: &serde_json::Value| summary["methods"][method]["mre"].as_f64().unwrap();
+        assert!((mre(&a) - mre(&b)).abs() < 1e-9, "{method}");
+    }
+    let parameters = |method: &str| a["methods"][method]["parameters"].as_u64().unwrap();
+    assert!(parameters("fused") < parameters("single"));
+    let page = std::fs::read_to_string(f.path("compared-a/report.html")).unwrap();
+    let text = || page.split('"').filter(|part| !part.starts_with("data:"));
+    assert!(text().any(|part| part.contains("fused")) && !text().any(|part| part.contains("NaN")));
+}
