@@ -29,14 +29,15 @@ const TEST: usize = 40;
 fn config(seed: u64) -> Config {
     let mut config = Config { seed, ..Config::default() };
     config.matching.steps = 400;
-    config.joint.steps = 240;
+    // As many pixels as the single models see.
+    config.joint.steps = 440;
     config.joint.update.every = 40;
-    config.single.steps = 160;
-    config.single.batch = 8;
+    config.single.steps = 140;
+    config.single.batch = 6;
     config.single.template = 2;
     config.crop.side = 48;
-    config.fuse.steps = 240;
-    config.fuse.batch = 8;
+    config.fuse.steps = 180;
+    config.fuse.batch = 6;
     config
 }
 
