@@ -2,7 +2,7 @@
 //!
 //! | | y | dy/dx |
 //! |---|---|---|
-//! | ReLU | max(x, 0) | [y > 0] |
+//! | ReLU | max(x, 0) | y > 0 ? 1 : 0 |
 //! | leaky ReLU | max(x, x / 10) | y > 0 ? 1 : 1/10 |
 //! | sigmoid | 1 / (1 + exp(-x)) | y (1 - y) |
 

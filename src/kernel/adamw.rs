@@ -1,7 +1,7 @@
 //! AdamW (Loshchilov and Hutter 2019) over the one flat parameter buffer, with gradient-norm clipping, a finite check and an
 //! exponential moving average of the parameters.
 //!
-//! A buffer has blocks: the shared part, then one a landmark (see [`Layout`](crate::tape::Layout)). Each block is clipped by
+//! A buffer has blocks: the shared part, then one a landmark (see [`Layout`]). Each block is clipped by
 //! its own norm, and left as it is where that norm is not finite, so that landmarks do not touch each other.
 
 use super::tensor::expect;
