@@ -11,13 +11,12 @@
 
 use super::activation::Activation;
 use super::conv2d_grad::{Conv2dGradInput, Conv2dGradWeight};
-use super::padded::Window;
+use super::padded::{Adapter, Window};
 use super::tensor::expect;
 use super::tile::Tile;
 use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
-use crate::cpu::gemm::{Matrix, gemm};
-use crate::cpu::scratch::with_scratch;
+use crate::cpu::gemm::{pack_transposed, padded};
 use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
@@ -43,6 +42,12 @@ impl Conv2d {
         Self { stride, pad, bias: false, adapter: false, activation: Activation::Identity }
     }
 
+    /// The inputs that are packed on the CPU, with their shapes.
+    fn packs(&self, x: &[Shape]) -> impl Iterator<Item = (usize, Shape)> {
+        let adapter = self.extras().1.map(|(v, u)| [v, u]);
+        std::iter::once(1).chain(adapter.into_iter().flatten()).map(|i| (i, x[i]))
+    }
+
     /// The positions of bias, `v` and `u` among the inputs.
     fn extras(&self) -> (Option<usize>, Option<(usize, usize)>) {
         let next = 2 + usize::from(self.bias);
@@ -50,11 +55,9 @@ impl Conv2d {
     }
 }
 
-/// The pixels under the kernel's centre, `[oh, ow, c]` of `x`: row `oy`.
-fn centre_row<'a, T>(x: &'a [T], win: &Window, oy: usize) -> Option<&'a [T]> {
-    let y = (oy * win.stride + win.kh / 2).checked_sub(win.pad).filter(|&y| y < win.h)?;
-    let left = (win.kw / 2).checked_sub(win.pad)?;
-    Some(&x[(y * win.w + left) * win.ci..(y + 1) * win.w * win.ci])
+/// Elements of one landmark's packed weight.
+fn packed_len(w: Shape) -> usize {
+    w.image_len() * padded(w.n)
 }
 
 impl Kernel for Conv2d {
@@ -78,7 +81,7 @@ impl Kernel for Conv2d {
         }
         let k = Shape::broadcast_k(Self::NAME, x)?;
         let win = Window::new(input, w, self.stride, self.pad);
-        Ok(vec![Shape { k, n: input.n, h: win.oh(), w: win.ow(), c: w.n }])
+        Ok(vec![Shape { k, n: input.n, h: win.oh, w: win.ow, c: w.n }])
     }
 
     fn grad(&self, tape: &mut Tape, x: &[Var], y: &[Var], dy: Var) -> Result<Vec<Option<Var>>> {
@@ -111,36 +114,36 @@ impl Kernel for Conv2d {
         Ok(gradients)
     }
 
-    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
+    /// Weight and adapter of every landmark, packed as the products' right operands.
+    fn scratch(&self, x: &[Shape], _: &[Shape]) -> usize {
+        self.packs(x).map(|(_, shape)| shape.k * packed_len(shape)).sum()
+    }
+
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
         let win = Window::new(x[0].shape(), x[1].shape(), self.stride, self.pad);
         let (bias, adapter) = self.extras();
-        let (batch, row_len) = (y[0].shape().n, win.ow() * win.co);
-        let mut tasks = Vec::new();
-        for (i, mut image) in y[0].images().into_iter().enumerate() {
-            for rows in win.bands() {
-                let (band, rest) = image.split_at_mut(rows.len() * row_len);
-                tasks.push((i / batch, i % batch, rows, band));
-                image = rest;
-            }
+        let shapes: Vec<Shape> = x.iter().map(In::shape).collect();
+        let mut rest = scratch;
+        let mut packs = Vec::new();
+        for (i, shape) in self.packs(&shapes) {
+            let (pack, after) = rest.split_at_mut(shape.k * packed_len(shape));
+            rest = after;
+            let len = packed_len(shape);
+            let pack_slice =
+                |(k, to): (usize, &mut [T])| pack_transposed(x[i].slice(k), shape.n, shape.image_len(), to);
+            pack.par_chunks_mut(len).enumerate().for_each(pack_slice);
+            packs.push((&*pack, if shape.k == 1 { 0 } else { len }, len));
         }
-        tasks.into_par_iter().for_each(|(k, n, rows, band)| {
-            let image = x[0].image(k, n);
-            let start = rows.start;
-            win.forward(image, x[1].slice(k), rows.clone(), |oy, row| {
-                let to = &mut band[(oy - start) * row_len..][..row_len];
-                match bias {
-                    Some(b) => {
-                        let b = x[b].slice(k);
-                        for (to, row) in to.chunks_exact_mut(win.co).zip(row.chunks_exact(win.co)) {
-                            to.iter_mut().zip(row).zip(b).for_each(|((to, &v), &b)| *to = v + b);
-                        }
-                    }
-                    None => to.copy_from_slice(row),
-                }
-            });
-            if let Some((v, u)) = adapter {
-                add_adapter(&win, image, &x[v], &x[u], k, rows, band);
-            }
+        let packed = |i: usize, k: usize| {
+            let (pack, stride, len) = packs[i];
+            &pack[k * stride..][..len]
+        };
+        let batch = x[0].shape().n;
+        win.cut(y[0].images()).into_par_iter().for_each(|(i, rows, band)| {
+            let (k, n) = (i / batch, i % batch);
+            let adapter = adapter.map(|(v, _)| Adapter { rank: shapes[v].n, v: packed(1, k), u: packed(2, k) });
+            let bias = bias.map(|b| x[b].slice(k));
+            win.forward(x[0].image(k, n), packed(0, k), bias, adapter, rows, band);
             self.activation.apply(band);
         });
     }
@@ -222,26 +225,4 @@ impl Kernel for Conv2d {
         }
         samples
     }
-}
-
-/// Adds `u v x` at the kernel's centre to a band of output rows.
-fn add_adapter<T: Real>(
-    win: &Window,
-    image: &[T],
-    v: &In<T>,
-    u: &In<T>,
-    k: usize,
-    rows: std::ops::Range<usize>,
-    band: &mut [T],
-) {
-    let (rank, ow, start) = (v.shape().n, win.ow(), rows.start);
-    with_scratch(ow * rank, |t: &mut [T]| {
-        for oy in rows {
-            let Some(centre) = centre_row(image, win, oy) else { continue };
-            let x = Matrix::new(centre, win.stride * win.ci, 1);
-            gemm([ow, rank, win.ci], x, Matrix::new(v.slice(k), 1, win.ci), t, rank, false);
-            let to = &mut band[(oy - start) * ow * win.co..];
-            gemm([ow, win.co, rank], Matrix::new(t, rank, 1), Matrix::new(u.slice(k), 1, rank), to, win.co, true);
-        }
-    });
 }

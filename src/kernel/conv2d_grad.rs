@@ -12,6 +12,7 @@ use super::tensor::expect;
 use super::tile::Tile;
 use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::cpu::gemm::padded;
 use crate::gpu::shaders;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -29,13 +30,6 @@ pub struct Conv2dGradInput {
     pub w: usize,
 }
 
-impl Conv2dGradInput {
-    /// Rows and columns of `dy` once spread to stride 1, with the rest that no output reads.
-    fn spread(&self, w: Shape) -> (usize, usize) {
-        (self.h + 2 * self.pad + 1 - w.h, self.w + 2 * self.pad + 1 - w.w)
-    }
-}
-
 impl Kernel for Conv2dGradInput {
     const NAME: &'static str = "conv2d_grad_input";
 
@@ -44,42 +38,29 @@ impl Kernel for Conv2dGradInput {
         let k = Shape::broadcast_k(Self::NAME, x)?;
         let input = Shape { k, n: dy.n, h: self.h, w: self.w, c: w.c };
         let win = Window::new(input, w, self.stride, self.pad);
-        let fits = (dy.h, dy.w, dy.c) == (win.oh(), win.ow(), w.n) && self.pad < w.h && w.h == w.w;
+        let fits = (dy.h, dy.w, dy.c) == (win.oh, win.ow, w.n) && self.pad < w.h && w.h == w.w;
         expect(Self::NAME, fits, || format!("gradient {dy:?} does not fit weight {w:?} and input {input:?}"))?;
         Ok(vec![input])
     }
 
-    /// The transposed, flipped weight of every landmark.
+    /// The flipped weight of every landmark, as the product's right operand.
     fn scratch(&self, x: &[Shape], _: &[Shape]) -> usize {
-        x[1].len()
+        x[1].k * flipped_len(x[1])
     }
 
-    /// A convolution of `dy`, spread to stride 1, with the weight flipped in space and transposed in channels.
+    /// A convolution of `dy`, spread by the stride, with the weight flipped in space and transposed in channels.
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
         let (dy, w) = (x[0].shape(), x[1].shape());
-        scratch.chunks_mut(w.slice_len()).enumerate().for_each(|(k, to)| flip(x[1].slice(k), w, to));
-        let (flipped, len): (&[T], usize) = (scratch, w.slice_len());
-        let (sh, sw) = self.spread(w);
+        let len = flipped_len(w);
+        scratch[..w.k * len].par_chunks_mut(len).enumerate().for_each(|(k, to)| flip(x[1].slice(k), w, to));
+        let flipped: &[T] = scratch;
         // Equal borders on all sides need a square kernel with equal padding, as everywhere in this crate.
-        let win = Window { h: sh, w: sw, ci: w.n, co: w.c, kh: w.h, kw: w.w, stride: 1, pad: w.h - 1 - self.pad };
-        let (batch, row_len) = (dy.n, self.w * w.c);
-        y[0].images().into_par_iter().enumerate().for_each(|(i, image)| {
+        let win = Window::transposed(dy, w, self.stride, self.pad, self.h, self.w);
+        let batch = x[0].shape().n;
+        win.cut(y[0].images()).into_par_iter().for_each(|(i, rows, band)| {
             let (k, n) = (i / batch, i % batch);
             let weight = &flipped[if w.k == 1 { 0 } else { k * len }..][..len];
-            let mut convolve = |dy: &[T]| {
-                for rows in win.bands() {
-                    win.forward(dy, weight, rows, |oy, row| image[oy * row_len..][..row_len].copy_from_slice(row));
-                }
-            };
-            if self.stride == 1 {
-                return convolve(x[0].image(k, n));
-            }
-            let mut spread = vec![T::zero(); sh * sw * dy.c];
-            for (pixel, from) in x[0].image(k, n).chunks_exact(dy.c).enumerate() {
-                let (oy, ox) = (pixel / dy.w, pixel % dy.w);
-                spread[(oy * sw + ox) * self.stride * dy.c..][..dy.c].copy_from_slice(from);
-            }
-            convolve(&spread);
+            win.forward(x[0].image(k, n), weight, None, None, rows, band);
         });
     }
 
@@ -142,15 +123,19 @@ impl Kernel for Conv2dGradInput {
     }
 }
 
-/// `[co, kh, kw, ci] -> [ci, kh, kw, co]`, both spatial axes reversed.
+/// Elements of one landmark's flipped weight.
+fn flipped_len(w: Shape) -> usize {
+    w.n * w.pixels() * padded(w.c)
+}
+
+/// `[co, kh, kw, ci] -> [kh, kw, co, padded(ci)]`, both spatial axes reversed.
 fn flip<T: Real>(w: &[T], shape: Shape, to: &mut [T]) {
-    let taps = shape.pixels();
-    for o in 0..shape.n {
-        for tap in 0..taps {
-            for i in 0..shape.c {
-                to[(i * taps + taps - 1 - tap) * shape.n + o] = w[(o * taps + tap) * shape.c + i];
-            }
-        }
+    let (taps, width) = (shape.pixels(), padded(shape.c));
+    for (i, from) in w.chunks_exact(shape.c).enumerate() {
+        let (o, tap) = (i / taps, i % taps);
+        let row = &mut to[((taps - 1 - tap) * shape.n + o) * width..][..width];
+        row[..shape.c].copy_from_slice(from);
+        row[shape.c..].fill(T::zero());
     }
 }
 
@@ -210,7 +195,7 @@ impl Kernel for Conv2dGradWeight {
         let k = Shape::broadcast_k(Self::NAME, x)?;
         let w = Shape { k: self.k, n: x[1].c, h: self.kh, w: self.kw, c: x[0].c };
         let win = Window::new(x[0], w, self.stride, self.pad);
-        let fits = (x[1].h, x[1].w, x[1].n) == (win.oh(), win.ow(), x[0].n) && (self.k == 1 || self.k == k);
+        let fits = (x[1].h, x[1].w, x[1].n) == (win.oh, win.ow, x[0].n) && (self.k == 1 || self.k == k);
         expect(Self::NAME, fits, || format!("gradient {:?} does not fit input {:?} and weight {w:?}", x[1], x[0]))?;
         Ok(vec![w])
     }
@@ -234,10 +219,15 @@ impl Kernel for Conv2dGradWeight {
                 win.grad_weight(x[0].image(k, n), x[1].image(k, n), partial);
             }
         });
+        // Partial sums are [kh, kw, ci, co]: added up in order, and transposed.
+        let taps = w.image_len();
         for (dw, partials) in y[0].slices().zip(scratch.chunks(slices * len)) {
-            dw.copy_from_slice(&partials[..len]);
-            for partial in partials[len..].chunks(len) {
-                dw.iter_mut().zip(partial).for_each(|(sum, &v)| *sum += v);
+            for (o, dw) in dw.chunks_exact_mut(taps).enumerate() {
+                for (tap, dw) in dw.iter_mut().enumerate() {
+                    let mut sum = partials[tap * w.n + o];
+                    partials[len..].iter().skip(tap * w.n + o).step_by(len).for_each(|&v| sum += v);
+                    *dw = sum;
+                }
             }
         }
     }

@@ -8,7 +8,8 @@ use super::tensor::expect;
 use super::tile::Tile;
 use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
-use crate::cpu::gemm::{Matrix, gemm};
+use crate::cpu::gemm::{Grid, Left, Right, Start, gemm, pack_transposed, padded};
+use crate::cpu::scratch::with_scratch;
 use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
@@ -28,8 +29,29 @@ fn extent(s: Shape, transposed: bool) -> (usize, usize) {
     if transposed { (s.c, s.pixels()) } else { (s.pixels(), s.c) }
 }
 
-fn matrix<T: Real>(data: &[T], s: Shape, transposed: bool) -> Matrix<'_, T> {
-    if transposed { Matrix::new(data, 1, s.c) } else { Matrix::new(data, s.c, 1) }
+fn left<T: Real>(data: &[T], s: Shape, transposed: bool) -> Left<'_, T> {
+    let (rows, columns) = (Grid::line(s.pixels(), s.c), Grid::line(s.c, 1));
+    if transposed { Left { data, rows: columns, columns: rows } } else { Left { data, rows, columns } }
+}
+
+/// Calls `f` with the matrix as a right operand of `n` columns, copied if it does not lie as one.
+fn with_right<T: Real>(data: &[T], s: Shape, transposed: bool, f: impl FnOnce(Right<T>)) {
+    let (k, n) = extent(s, transposed);
+    let row = padded(n);
+    if !transposed && row == n {
+        return f(Right { data, row });
+    }
+    with_scratch(k * row, |packed: &mut [T]| {
+        if transposed {
+            pack_transposed(data, n, k, packed);
+        } else {
+            for (to, from) in packed.chunks_exact_mut(row).zip(data.chunks_exact(n)) {
+                to[..n].copy_from_slice(from);
+                to[n..].fill(T::zero());
+            }
+        }
+        f(Right { data: packed, row });
+    });
 }
 
 impl Kernel for MatMul {
@@ -67,9 +89,10 @@ impl Kernel for MatMul {
         let batch = y[0].shape().n;
         y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
             let (k, n) = (i / batch, i % batch);
-            let left = matrix(x[0].image(k, n), a, self.transpose_a);
-            let right = matrix(x[1].image(k, n), b, self.transpose_b);
-            gemm([m, cols, inner], left, right, y, cols, false);
+            let left = left(x[0].image(k, n), a, self.transpose_a);
+            with_right(x[1].image(k, n), b, self.transpose_b, |right| {
+                gemm([m, cols, inner], left, right, Start::Zero, y);
+            });
         });
     }
 

@@ -1,14 +1,14 @@
-//! Convolution as matrix products without an im2col buffer (CPU).
+//! Convolution as a matrix product without an im2col buffer (CPU).
 //!
-//! In a zero-padded, channels-last image the `kw` taps of a kernel row are contiguous: `kw * c_in` numbers that start at the
-//! output pixel's own offset. So the image itself, read as a matrix whose rows are one pixel apart (and overlap), is the left
-//! operand of the product with the weights of that kernel row, and a convolution is `kh` products that accumulate. Rows that
-//! straddle the right border are computed and thrown away. With a stride, each output row is a product of its own.
+//! In a zero-padded, channels-last image the taps of a kernel row are contiguous, `kw * c_in` numbers that start at the output
+//! pixel's own offset, and kernel rows lie one image row apart. So the padded image itself, read with two-level strides, is
+//! the left operand of the product with the weights (`cpu::gemm`), and with rows and columns exchanged that of the weight
+//! gradient. Results go straight to where they belong.
 //!
 //! Work is cut into bands of output rows that fit the second-level cache.
 
 use super::{Real, Shape};
-use crate::cpu::gemm::{Matrix, gemm};
+use crate::cpu::gemm::{Grid, Left, Right, Start, gemm, padded};
 use crate::cpu::scratch::with_scratch;
 use std::ops::Range;
 
@@ -18,137 +18,167 @@ pub(crate) struct Window {
     pub h: usize,
     pub w: usize,
     pub ci: usize,
-    pub co: usize,
     pub kh: usize,
     pub kw: usize,
     pub stride: usize,
     pub pad: usize,
+    /// Distance between the input's pixels once spread; what lies between is zero.
+    pub dilation: usize,
+    pub oh: usize,
+    pub ow: usize,
 }
 
 impl Window {
     /// The convolution of images `x` by weights `w`: `[k, co, kh, kw, ci]`.
     pub fn new(x: Shape, w: Shape, stride: usize, pad: usize) -> Self {
-        Self { h: x.h, w: x.w, ci: x.c, co: w.n, kh: w.h, kw: w.w, stride, pad }
+        let (oh, ow) = ((x.h + 2 * pad - w.h) / stride + 1, (x.w + 2 * pad - w.w) / stride + 1);
+        Self { h: x.h, w: x.w, ci: x.c, kh: w.h, kw: w.w, stride, pad, dilation: 1, oh, ow }
     }
 
-    pub fn oh(&self) -> usize {
-        (self.h + 2 * self.pad - self.kh) / self.stride + 1
+    /// Its transpose: the convolution of gradients `dy`, spread by the stride, by flipped weights, to the input of `h x w`.
+    pub fn transposed(dy: Shape, w: Shape, stride: usize, pad: usize, h: usize, w_in: usize) -> Self {
+        let pad = w.h - 1 - pad;
+        Self { h: dy.h, w: dy.w, ci: w.n, kh: w.h, kw: w.w, stride: 1, pad, dilation: stride, oh: h, ow: w_in }
     }
 
-    pub fn ow(&self) -> usize {
-        (self.w + 2 * self.pad - self.kw) / self.stride + 1
+    /// Columns of the left operand: numbers of a weight for one output channel.
+    pub fn taps(&self) -> usize {
+        self.kh * self.kw * self.ci
+    }
+
+    /// Whether the image is its own left operand.
+    fn direct(&self) -> bool {
+        (self.kh, self.kw, self.pad, self.stride, self.dilation) == (1, 1, 0, 1, 1)
     }
 
     fn padded_width(&self) -> usize {
-        self.w + 2 * self.pad
+        (self.ow - 1) * self.stride + self.kw
     }
 
-    /// Row distance, in pixels, of results in a product's output.
-    fn result_width(&self) -> usize {
-        if self.stride == 1 { self.padded_width() } else { self.ow() }
+    /// Elements of an image row under the window.
+    fn line(&self) -> usize {
+        self.padded_width() * self.ci
     }
 
     /// Bands of output rows.
-    pub fn bands(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+    fn bands(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         const ELEMENTS: usize = 1 << 15;
-        let (oh, per_row) = (self.oh(), self.padded_width() * self.ci.max(self.co) * self.stride);
-        let rows = (ELEMENTS / per_row.max(1)).clamp(1, oh.max(1));
+        let (oh, rows) = (self.oh, (ELEMENTS / (self.line() * self.stride)).clamp(1, self.oh.max(1)));
         (0..oh).step_by(rows).map(move |start| start..(start + rows).min(oh))
     }
 
-    fn input_rows(&self, rows: &Range<usize>) -> usize {
-        (rows.len() - 1) * self.stride + self.kh
+    /// Output images `[oh, ow, co]` cut into bands: (image, output rows, their memory).
+    pub fn cut<'a, T>(&self, images: Vec<&'a mut [T]>) -> Vec<(usize, Range<usize>, &'a mut [T])> {
+        let mut bands = Vec::new();
+        for (i, mut image) in images.into_iter().enumerate() {
+            let row = image.len() / self.oh;
+            for rows in self.bands() {
+                let (band, rest) = image.split_at_mut(rows.len() * row);
+                bands.push((i, rows, band));
+                image = rest;
+            }
+        }
+        bands
     }
 
-    /// Copies the input rows under a band of output rows, with their zero border.
+    fn band_len(&self, rows: &Range<usize>) -> usize {
+        if self.direct() { 0 } else { ((rows.len() - 1) * self.stride + self.kh) * self.line() }
+    }
+
+    /// Copies the input rows under a band of output rows, spread and with their zero border.
     fn pad_band<T: Real>(&self, x: &[T], rows: &Range<usize>, band: &mut [T]) {
-        let (wp, side) = (self.padded_width(), self.pad * self.ci);
-        for (i, row) in band.chunks_exact_mut(wp * self.ci).enumerate() {
+        let (left, ci, d) = (self.pad * self.ci, self.ci, self.dilation);
+        for (i, row) in band.chunks_exact_mut(self.line()).enumerate() {
             let y = (rows.start * self.stride + i).wrapping_sub(self.pad);
-            if y >= self.h {
+            if !y.is_multiple_of(d) || y / d >= self.h {
                 row.fill(T::zero());
                 continue;
             }
-            let width = self.w * self.ci;
-            row[..side].fill(T::zero());
-            row[side..side + width].copy_from_slice(&x[y * width..][..width]);
-            row[side + width..].fill(T::zero());
-        }
-    }
-
-    /// One product for each kernel row (and output row, with a stride): calls
-    /// `product(result row start in pixels, pixels, operand start, kernel row)`.
-    fn products(&self, rows: usize, mut product: impl FnMut(usize, usize, usize, usize)) {
-        let wp = self.padded_width();
-        for ky in 0..self.kh {
-            if self.stride == 1 {
-                product(0, rows * wp - (self.kw - 1), ky * wp * self.ci, ky);
+            let from = &x[y / d * self.w * ci..][..self.w * ci];
+            if d == 1 {
+                let inside = from.len().min(row.len() - left);
+                row[..left].fill(T::zero());
+                row[left..left + inside].copy_from_slice(&from[..inside]);
+                row[left + inside..].fill(T::zero());
             } else {
-                for row in 0..rows {
-                    product(row * self.ow(), self.ow(), (row * self.stride + ky) * wp * self.ci, ky);
-                }
+                row.fill(T::zero());
+                let to = row[left..].chunks_mut(ci).step_by(d);
+                to.zip(from.chunks_exact(ci)).for_each(|(to, from)| to.copy_from_slice(from));
             }
         }
     }
 
-    /// Convolves a band of output rows and hands each output row `[ow, co]` to `finish(oy, row)`.
-    pub fn forward<T: Real>(&self, x: &[T], weight: &[T], rows: Range<usize>, mut finish: impl FnMut(usize, &[T])) {
-        let taps = self.kw * self.ci;
-        let per_output = self.kh * taps;
-        let wr = self.result_width();
-        let direct = self.kh == 1 && self.kw == 1 && self.pad == 0 && self.stride == 1;
-        let band_len = if direct { 0 } else { self.input_rows(&rows) * self.padded_width() * self.ci };
-        with_scratch(band_len + rows.len() * wr * self.co, |scratch: &mut [T]| {
-            let (band, result) = scratch.split_at_mut(band_len);
-            let band: &[T] = if direct {
-                &x[rows.start * self.w * self.ci..rows.end * self.w * self.ci]
-            } else {
-                self.pad_band(x, &rows, band);
-                band
-            };
-            self.products(rows.len(), |to, pixels, from, ky| {
-                gemm(
-                    [pixels, self.co, taps],
-                    Matrix::new(&band[from..], self.stride * self.ci, 1),
-                    Matrix::new(&weight[ky * taps..], 1, per_output),
-                    &mut result[to * self.co..],
-                    self.co,
-                    ky > 0,
-                );
+    /// Calls `f` with the left operand of a band of output rows.
+    fn with_left<T: Real>(&self, x: &[T], rows: &Range<usize>, scratch: &mut [T], f: impl FnOnce(Left<T>)) {
+        let data = if self.direct() {
+            &x[rows.start * self.w * self.ci..rows.end * self.w * self.ci]
+        } else {
+            self.pad_band(x, rows, scratch);
+            &*scratch
+        };
+        let pixels = Grid { inner: self.ow, near: self.stride * self.ci, far: self.stride * self.line() };
+        let taps = Grid { inner: self.kw * self.ci, near: 1, far: self.line() };
+        f(Left { data, rows: pixels, columns: taps });
+    }
+
+    /// Convolves a band of output rows into `y: [rows, ow, co]` by packed weights `[taps, padded(co)]`.
+    pub fn forward<T: Real>(
+        &self,
+        x: &[T],
+        weight: &[T],
+        bias: Option<&[T]>,
+        adapter: Option<Adapter<T>>,
+        rows: Range<usize>,
+        y: &mut [T],
+    ) {
+        let pixels = rows.len() * self.ow;
+        let co = y.len() / pixels;
+        let band_len = self.band_len(&rows);
+        let rank = adapter.map_or(0, |adapter| adapter.rank);
+        with_scratch(band_len + pixels * rank, |scratch: &mut [T]| {
+            let (band, t) = scratch.split_at_mut(band_len);
+            self.with_left(x, &rows, band, |left| {
+                let start = bias.map_or(Start::Zero, Start::Row);
+                gemm([pixels, co, self.taps()], left, Right { data: weight, row: padded(co) }, start, y);
+                let Some(Adapter { v, u, .. }) = adapter else { return };
+                // t = v x at the kernel's centre, y += u t.
+                let centre = &left.data[(self.kh / 2 * self.padded_width() + self.kw / 2) * self.ci..];
+                let left = Left { data: centre, columns: Grid::line(self.ci, 1), ..left };
+                gemm([pixels, rank, self.ci], left, Right { data: v, row: padded(rank) }, Start::Zero, t);
+                let left = Left { data: &*t, rows: Grid::line(pixels, rank), columns: Grid::line(rank, 1) };
+                gemm([pixels, co, rank], left, Right { data: u, row: padded(co) }, Start::Sum, y);
             });
-            for (i, oy) in rows.clone().enumerate() {
-                finish(oy, &result[i * wr * self.co..][..self.ow() * self.co]);
-            }
         });
     }
 
-    /// Adds one image's contribution `dy^T x` to the weight gradient `[co, kh, kw, ci]`.
+    /// Adds one image's contribution `x^T dy` to the transposed weight gradient `[kh, kw, ci, co]`.
     pub fn grad_weight<T: Real>(&self, x: &[T], dy: &[T], dw: &mut [T]) {
-        let taps = self.kw * self.ci;
-        let per_output = self.kh * taps;
-        let (wr, ow) = (self.result_width(), self.ow());
+        let co = dw.len() / self.taps();
+        let width = padded(co);
         for rows in self.bands() {
-            let band_len = self.input_rows(&rows) * self.padded_width() * self.ci;
-            with_scratch(band_len + rows.len() * wr * self.co, |scratch: &mut [T]| {
-                let (band, spread) = scratch.split_at_mut(band_len);
-                self.pad_band(x, &rows, band);
-                // dy on the padded row grid, zero where rows straddle the border.
-                for (row, oy) in spread.chunks_exact_mut(wr * self.co).zip(rows.clone()) {
-                    let (inside, border) = row.split_at_mut(ow * self.co);
-                    inside.copy_from_slice(&dy[oy * ow * self.co..][..ow * self.co]);
-                    border.fill(T::zero());
+            let (pixels, band_len) = (rows.len() * self.ow, self.band_len(&rows));
+            let dy = &dy[rows.start * self.ow * co..rows.end * self.ow * co];
+            let packed_len = if width == co { 0 } else { pixels * width };
+            with_scratch(band_len + packed_len, |scratch: &mut [T]| {
+                let (band, packed) = scratch.split_at_mut(band_len);
+                for (to, from) in packed.chunks_exact_mut(width).zip(dy.chunks_exact(co)) {
+                    to[..co].copy_from_slice(from);
+                    to[co..].fill(T::zero());
                 }
-                self.products(rows.len(), |to, pixels, from, ky| {
-                    gemm(
-                        [self.co, taps, pixels],
-                        Matrix::new(&spread[to * self.co..], 1, self.co),
-                        Matrix::new(&band[from..], self.stride * self.ci, 1),
-                        &mut dw[ky * taps..],
-                        per_output,
-                        true,
-                    );
+                let right = Right { data: if packed_len == 0 { dy } else { &*packed }, row: width };
+                self.with_left(x, &rows, band, |left| {
+                    let transposed = Left { rows: left.columns, columns: left.rows, ..left };
+                    gemm([self.taps(), co, pixels], transposed, right, Start::Sum, dw);
                 });
             });
         }
     }
+}
+
+/// A rank-r adapter, packed: `v: [ci, padded(rank)]`, `u: [rank, padded(co)]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Adapter<'a, T> {
+    pub rank: usize,
+    pub v: &'a [T],
+    pub u: &'a [T],
 }
