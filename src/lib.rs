@@ -20,11 +20,14 @@ pub mod kernel;
 pub mod learn;
 pub mod model;
 pub mod nn;
+pub mod parity;
 pub mod plan;
 pub mod random;
 #[cfg(feature = "cli")]
 pub mod report;
 pub mod tape;
+pub mod timing;
+pub mod units;
 
 pub use error::{Error, Result};
 #[cfg(feature = "cli")]

@@ -4,8 +4,6 @@ mod parity;
 mod program;
 
 use super::{GpuExecutor, select};
-use crate::kernel::{Domain, Shape};
-use crate::random::Stream;
 
 /// An executor on the device that tests run on; without any, tests are skipped, but not in CI.
 fn executor() -> Option<GpuExecutor> {
@@ -18,13 +16,5 @@ fn executor() -> Option<GpuExecutor> {
             let _ = std::io::Write::write_all(&mut std::io::stderr(), b"skipped: no Vulkan or Metal device\n");
             None
         }
-    }
-}
-
-fn values(shape: Shape, domain: Domain, random: &mut Stream) -> Vec<f32> {
-    match domain {
-        Domain::Normal => (0..shape.len()).map(|_| random.normal() as f32).collect(),
-        Domain::Range(low, high) => (0..shape.len()).map(|_| random.range(low.into(), high.into()) as f32).collect(),
-        Domain::Fill(fill) => fill(shape, &mut || random.uniform() as f32),
     }
 }
