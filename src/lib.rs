@@ -9,6 +9,8 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(feature = "cli")]
+pub mod bench;
 pub mod cpu;
 pub mod data;
 pub mod detect;
