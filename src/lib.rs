@@ -24,6 +24,8 @@ pub mod model;
 pub mod nn;
 pub mod parity;
 pub mod plan;
+#[cfg(feature = "cli")]
+pub mod profile;
 pub mod random;
 #[cfg(feature = "cli")]
 pub mod report;

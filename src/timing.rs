@@ -136,7 +136,7 @@ mod tests {
             lines.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         assert_eq!(
             squeezed[0],
-            "scale_shift scale_shift [1,1,2,5,100] -> [1,1,2,5,100] 1.00 kFLOP 8.00 kB 4.00 us 250 MFLOP/s 2.00 GB/s"
+            "scale_shift scale_shift [1,1,2,5,100] -> [1,1,2,5,100] 2.00 kFLOP 8.00 kB 4.00 us 500 MFLOP/s 2.00 GB/s"
         );
         assert!(squeezed[1].starts_with("sum head.sum [1,1,2,5,100] -> [1,1,1,1,1]"), "{}", squeezed[1]);
         assert!(squeezed[1].ends_with("(partial 2.00 us, sum 1.00 us)"), "{}", squeezed[1]);

@@ -33,14 +33,14 @@ pub struct Results {
     pub rows: Vec<Row>,
 }
 
-const HEADS: [&str; 21] = [
-    "kernel", "variant", "shape", "dtype", "verified", "runs", "median", "p10", "p90", "GFLOP", "MB", "FLOP/B",
-    "GFLOP/s", "GB/s", "% peak", "bound", "clock", "cache", "change", "device", "command",
+const HEADS: [&str; 22] = [
+    "kernel", "variant", "shape", "settings", "dtype", "verified", "runs", "median", "p10", "p90", "GFLOP", "MB",
+    "FLOP/B", "GFLOP/s", "GB/s", "% peak", "bound", "clock", "cache", "change", "device", "command",
 ];
 /// Columns that a table for people has no room for: they are the same in all rows, or follow below.
 const WIDE: usize = 2;
 /// Columns of text, which are aligned to the left.
-const TEXT: [&str; 8] = ["kernel", "variant", "shape", "dtype", "bound", "clock", "cache", "device"];
+const TEXT: [&str; 9] = ["kernel", "variant", "shape", "settings", "dtype", "bound", "clock", "cache", "device"];
 
 impl Results {
     /// In a format; `changes` belong to the rows one by one, if they were compared.
@@ -149,6 +149,7 @@ fn cells(
         of.kernel.clone(),
         of.variant.clone(),
         of.shape.clone(),
+        of.settings.clone(),
         of.dtype.name().into(),
         error(row.verified),
         row.runs.to_string(),
@@ -186,6 +187,7 @@ pub(super) mod tests {
             kernel: kernel.into(),
             variant: "cpu".into(),
             shape: "1x1x8x8x4 1x4x3x3x4".into(),
+            settings: "stride=1".into(),
             dtype: Dtype::F32,
             cold: false,
             device: "cpu (2 threads)".into(),
@@ -217,7 +219,7 @@ pub(super) mod tests {
         let csv = results().write(Format::Csv, &[]);
         let lines: Vec<&str> = csv.lines().collect();
         assert_eq!(lines.len(), 3);
-        assert!(lines[0].starts_with("kernel,variant,shape,dtype,verified,runs,median,p10,p90,gflop,mb"));
+        assert!(lines[0].starts_with("kernel,variant,shape,settings,dtype,verified,runs,median,p10,p90,gflop,mb"));
         assert!(lines[1].ends_with("\"onemark bench --case '{\"\"a\"\":[1,2]}'\""), "{}", lines[1]);
         assert!(lines[1].contains(",0.04,0.04,0.04,2,4,500,50,0.1,0.5,compute,host,hot,"), "{}", lines[1]);
         let json = results().write(Format::Json, &[]);

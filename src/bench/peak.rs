@@ -26,7 +26,7 @@ pub struct Peaks {
 
 /// Elements whose arithmetic is measured.
 const WORK: [usize; 5] = [1, 1, 1, 4096, 256];
-const ROUNDS: usize = 256;
+const ROUNDS: usize = 128;
 /// Elements copied: 128 MiB in f32, what any device binds, and more than caches hold.
 const COPIED: [usize; 5] = [1, 1, 1, 1, 1 << 25];
 /// Launches in a row.
@@ -46,7 +46,7 @@ impl Peaks {
         let fma = Fma { rounds: ROUNDS };
         let flops = crate::kernel::Kernel::flops(&fma, &[], &[WORK.into()]) as f64;
         let copied = (2 * COPIED[4]) as f64 * dtype.bytes() as f64;
-        let reads = WorkgroupReads { rounds: ROUNDS };
+        let reads = WorkgroupReads { rounds: ROUNDS / 2 };
         let traffic = reads.traffic(WORK.into()) as f64;
         Ok(Self {
             flops: flops / time(fma.into(), WORK)?,

@@ -66,6 +66,8 @@ pub struct Subject {
     pub variant: String,
     /// Shapes of the inputs, `k x n x h x w x c` each.
     pub shape: String,
+    /// The operation's settings, such as `stride=2 pad=1 bias`.
+    pub settings: String,
     /// Numbers.
     pub dtype: Dtype,
     /// Whether caches were cleared before each run.

@@ -46,8 +46,8 @@ pub struct Suite {
 const EVICTED: usize = 1 << 26;
 
 impl Suite {
-    /// The GPU variants that a case can run in: those that the tile's choice could take, the chosen one first; none on the
-    /// CPU and for kernels that have no choice.
+    /// The GPU variants that a case can run in: those that the tile's choice could take; none on the CPU and for kernels that
+    /// have no choice.
     pub fn variants(&self, case: &BenchCase) -> Result<Vec<&'static str>> {
         Ok(self.tiles(case)?.iter().map(|tile| tile.shader).collect())
     }
@@ -94,6 +94,7 @@ impl Suite {
             kernel: case.op.name().into(),
             variant: if self.device.is_cpu() { "cpu".into() } else { variants.join(" ") },
             shape: case.shapes()?,
+            settings: case.settings(),
             dtype: self.dtype,
             cold: self.cold,
             device: self.device.name(),
@@ -156,6 +157,7 @@ impl Suite {
             kernel: workload.row_name(),
             variant: "program".into(),
             shape: workload.shape(settings),
+            settings: String::new(),
             dtype: Dtype::F32,
             cold: false,
             device: self.device.name(),
@@ -201,4 +203,69 @@ fn evicting(mut program: Program) -> Program {
     let cost = op.cost(&[], &[shape]);
     program.steps.insert(0, Step { op, inputs: vec![], outputs, scratch: None, label: "evict".into(), cost });
     program
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shape;
+    use super::*;
+    use std::time::Duration;
+
+    fn suite(device: Device, dtype: Dtype) -> Suite {
+        Suite {
+            device,
+            device_spec: "cpu".into(),
+            dtype,
+            effort: Effort { warmup: Duration::ZERO, min_time: Duration::ZERO, slope: false },
+            cold: false,
+            verify: true,
+            seed: 3,
+            peaks: None,
+            registry: Op::samples(),
+        }
+    }
+
+    fn cases(text: &str) -> Vec<BenchCase> {
+        shape::parse(text).unwrap()[0].cases()
+    }
+
+    #[test]
+    fn rows_are_verified_and_replays_name_what_was_measured() {
+        for dtype in [Dtype::F32, Dtype::F64] {
+            for case in cases("k=2,h=9,ci=5,co=3,kh=3") {
+                let row = suite(Device::cpu(), dtype).kernel(&case, None).unwrap();
+                assert!(row.verified.unwrap() < 1e-5 && row.runs >= 5 && row.p10 <= row.median, "{row:?}");
+                let (_, json) = row.replay.split_once("--case '").unwrap();
+                assert_eq!(serde_json::from_str::<BenchCase>(json.trim_end_matches('\'')).unwrap(), case);
+            }
+        }
+    }
+
+    #[test]
+    fn state_is_set_and_caches_are_cleared() {
+        let suite = Suite { cold: true, ..suite(Device::cpu(), Dtype::F32) };
+        let adamw = suite.registry.iter().find(|sample| sample.op.name() == "adamw").unwrap();
+        let row = suite.kernel(&BenchCase::new(adamw), None).unwrap();
+        assert!(
+            row.subject.cold && row.verified.is_some() && row.median < 1e-2,
+            "the clearing is not counted: {row:?}"
+        );
+    }
+
+    #[test]
+    fn every_tile_is_right_and_a_wrong_one_is_found() {
+        let Some(adapter) = crate::gpu::tests::adapter() else { return };
+        let suite = suite(Device::gpu(adapter), Dtype::F32);
+        let conv = &cases("h=33,ci=3,co=5,kh=3")[0];
+        let variants = suite.variants(conv).unwrap();
+        assert_eq!(variants, ["conv2d_small", "conv2d_narrow", "conv2d_medium", "conv2d_large"]);
+        for variant in variants {
+            let row = suite.kernel(conv, Some(variant)).unwrap();
+            assert_eq!((row.subject.variant.as_str(), row.verified.is_some()), (variant, true));
+        }
+        // The host believes that a workgroup owns twice the rows that it does.
+        let wrong = Tile { rows: 64, ..Tile::small("conv2d_small") };
+        let error = wrong.force(|| suite.kernel(conv, None)).unwrap_err();
+        assert!(error.exit_code() == 6 && error.to_string().contains("elements are wrong"), "{error}");
+    }
 }

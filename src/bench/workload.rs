@@ -45,13 +45,15 @@ pub struct Settings {
     pub batch: Option<usize>,
     /// Images that are stored.
     pub images: usize,
-    /// Longer side of the images, pixels.
-    pub side: usize,
+    /// Their width and height, pixels.
+    pub size: [usize; 2],
+    /// What detects; the fused model as it starts, if none is given.
+    pub model: Option<Model>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { config: Config::default(), landmarks: 4, batch: None, images: 4, side: 480 }
+        Self { config: Config::default(), landmarks: 4, batch: None, images: 4, size: [384, 480], model: None }
     }
 }
 
@@ -73,18 +75,27 @@ impl Settings {
     }
 
     /// Phantoms, and where their landmarks are; landmarks beyond a phantom's own are some of them again.
-    fn phantoms(&self) -> (Vec<GrayImage>, Vec<Vec<Point>>) {
-        let (height, width) = (self.side, self.side * 4 / 5);
+    fn phantoms(&self) -> Pictures {
+        let [width, height] = self.size;
         let draw = |index| {
             let drawn = phantom(self.config.seed, index, width, height);
             let points = (0..self.landmarks).map(|k| drawn.points[k % drawn.points.len()]).collect();
             (GrayImage { width, height, pixels: drawn.pixels }, points)
         };
-        (0..self.images.max(1) as u64).map(draw).unzip()
+        let (images, points) = (0..self.images as u64).map(draw).unzip();
+        Pictures { images, points }
+    }
+
+    /// Grey images of that size: enough where programs are planned but do not run.
+    fn blanks(&self) -> Pictures {
+        let [width, height] = self.size;
+        let image = GrayImage { width, height, pixels: vec![0.5; width * height] };
+        let points = vec![[width as f64 / 2.0, height as f64 / 2.0]; self.landmarks];
+        Pictures { images: vec![image; self.images], points: vec![points; self.images] }
     }
 
     /// The method's model, as it starts.
-    fn model(&self, kind: Kind) -> Model {
+    fn start(&self, kind: Kind) -> Model {
         let landmarks: Vec<String> = (0..self.landmarks).map(|k| format!("landmark{k}")).collect();
         let everyone: Vec<usize> = (0..self.landmarks).collect();
         let config = self.config();
@@ -109,6 +120,12 @@ impl Settings {
             header,
         }
     }
+}
+
+/// Images, and the landmarks of each, in pixels.
+struct Pictures {
+    images: Vec<GrayImage>,
+    points: Vec<Vec<Point>>,
 }
 
 impl Workload {
@@ -149,8 +166,22 @@ impl Workload {
         settings: &Settings,
         work: impl FnOnce(Programs, Step) -> Result<R>,
     ) -> Result<R> {
+        self.with_pictures(device, settings, settings.phantoms(), work)
+    }
+
+    /// The programs that it runs.
+    pub fn programs(self, settings: &Settings) -> Result<Programs> {
+        self.with_pictures(&Device::cpu(), settings, settings.blanks(), |programs, _| Ok(programs))
+    }
+
+    fn with_pictures<R>(
+        self,
+        device: &Device,
+        settings: &Settings,
+        Pictures { images, points }: Pictures,
+        work: impl FnOnce(Programs, Step) -> Result<R>,
+    ) -> Result<R> {
         let config = settings.config();
-        let (images, points) = settings.phantoms();
         let named = |program: &Program| vec![(self.row_name(), program.clone())];
         match self {
             Self::Step(Kind::Match) => {
@@ -175,23 +206,18 @@ impl Workload {
             Self::Step(Kind::Fused) => {
                 let dataset = Dataset::new(&images, config.local_side);
                 let labels = labels(&dataset, &points);
-                let teacher = settings.model(Kind::Single).net;
+                let teacher = settings.start(Kind::Single).net;
                 let (fuse, crop) = (&config.fuse, &config.crop);
                 let mut training = FuseTraining::new(device, fuse, crop, &dataset, 0, &labels, &teacher, config.seed)?;
                 work(named(training.trainer.program()), &mut |step| training.step(step).map(mean))
             }
             Self::Detect => {
-                let model = settings.model(Kind::Fused);
+                let model = settings.model.clone().unwrap_or_else(|| settings.start(Kind::Fused));
                 let programs = detection(&model.header, &images[..1])?;
                 let mut detector = Detector::new(model, device);
                 work(programs, &mut |step| detector.detect(&images[step % images.len()]).map(|_| None))
             }
         }
-    }
-
-    /// The programs that it runs.
-    pub fn programs(self, settings: &Settings) -> Result<Programs> {
-        self.with(&Device::cpu(), settings, |programs, _| Ok(programs))
     }
 }
 

@@ -12,6 +12,7 @@ mod devices;
 mod eval;
 mod inspect;
 mod pages;
+mod profile;
 mod progress;
 mod train;
 
@@ -46,6 +47,7 @@ enum Command {
     Eval(eval::Args),
     Compare(compare::Args),
     Bench(bench::Args),
+    Profile(profile::Args),
     Devices(devices::Args),
     Inspect(inspect::Args),
 }
@@ -59,6 +61,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Eval(args) => eval::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Profile(args) => profile::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Inspect(args) => inspect::run(args),
     }

@@ -15,7 +15,7 @@ mod pipeline;
 pub(crate) mod shaders;
 mod stamps;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod timed;
 
 pub use adapter::{Adapter, DeviceInfo, devices, select};

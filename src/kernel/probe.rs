@@ -23,6 +23,8 @@ const DECAY: f64 = 0.999;
 const GAIN: f64 = 0.001;
 
 impl Fma {
+    // Inlined, or it would not be compiled for the vectors of its caller.
+    #[inline(always)]
     fn block<T: Real>(&self, x: &[T], y: &mut [T]) {
         let mut chains = [[T::zero(); CHAINS]; ABREAST];
         for (chains, &x) in chains.iter_mut().zip(x) {
