@@ -129,17 +129,16 @@ fn bench(args: &Args) -> Result<u8> {
         peaks,
         registry,
     };
-    let results = measure(args, &suite, &settings, &kernels, &workloads)?;
+    let (results, wrong) = measure(args, &suite, &settings, &kernels, &workloads)?;
     let changes = base.map(|base| compare(&results.rows, &base)).unwrap_or_default();
     let format = if args.compute.json { Format::Json } else { args.format };
     super::print(results.write(format, &changes))?;
     if let (Some(path), Some(peaks)) = (&args.roofline, &results.peaks) {
         write_atomic(path, roofline(&results.rows, peaks, &suite.device.name()).as_bytes())?;
     }
-    match args.fail_over.and_then(|percent| slower(&results.rows, &changes, percent)) {
-        Some(cause) => Err(Error::Verification(cause)),
-        None => Ok(0),
-    }
+    let slower = args.fail_over.and_then(|percent| slower(&results.rows, &changes, percent));
+    let failed: Vec<String> = wrong.into_iter().chain(slower).collect();
+    if failed.is_empty() { Ok(0) } else { Err(Error::Verification(failed.join("; "))) }
 }
 
 /// The cases that the arguments name.
@@ -189,13 +188,14 @@ fn list(kernels: &[BenchCase], workloads: &[Workload]) -> Result<u8> {
     Ok(0)
 }
 
+/// All rows; and what was wrong, which has none.
 fn measure(
     args: &Args,
     suite: &Suite,
     settings: &Settings,
     kernels: &[BenchCase],
     workloads: &[Workload],
-) -> Result<Results> {
+) -> Result<(Results, Vec<String>)> {
     let mut results =
         Results { onemark: env!("CARGO_PKG_VERSION").into(), peaks: suite.peaks.clone(), rows: Vec::new() };
     let mut wrong = Vec::new();
@@ -222,10 +222,7 @@ fn measure(
         check_stopped()?;
         results.rows.push(suite.workload(workload, settings)?);
     }
-    match wrong.is_empty() {
-        true => Ok(results),
-        false => Err(Error::Verification(wrong.join("; "))),
-    }
+    Ok((results, wrong))
 }
 
 fn check_stopped() -> Result<()> {

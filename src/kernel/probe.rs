@@ -17,24 +17,43 @@ pub struct Fma {
 }
 
 const CHAINS: usize = 16;
-/// Outputs computed side by side, so that as many additions are under way as a CPU core can hold.
-const ABREAST: usize = 4;
 const DECAY: f64 = 0.999;
 const GAIN: f64 = 0.001;
 
-impl Fma {
-    // Inlined, or it would not be compiled for the vectors of its caller.
+/// `N` outputs side by side: a function object, since closures need not be inlined where the vectors of the CPU are known.
+struct Chains<'a, T, const N: usize> {
+    rounds: usize,
+    x: &'a [T],
+    y: &'a mut [T],
+}
+
+impl<T: Real, const N: usize> pulp::NullaryFnOnce for Chains<'_, T, N> {
+    type Output = ();
+
     #[inline(always)]
-    fn block<T: Real>(&self, x: &[T], y: &mut [T]) {
-        let mut chains = [[T::zero(); CHAINS]; ABREAST];
-        for (chains, &x) in chains.iter_mut().zip(x) {
+    fn call(self) {
+        let mut chains = [[T::zero(); CHAINS]; N];
+        for (chains, &x) in chains.iter_mut().zip(self.x) {
             chains.iter_mut().enumerate().for_each(|(j, v)| *v = x + T::of(j as f64 / CHAINS as f64));
         }
         let (decay, gain) = (T::of(DECAY), T::of(GAIN));
         for _ in 0..self.rounds {
-            chains.as_flattened_mut().iter_mut().for_each(|v| *v = v.mul_add(decay, gain));
+            for v in chains.as_flattened_mut() {
+                *v = v.mul_add(decay, gain);
+            }
         }
-        y.iter_mut().zip(&chains).for_each(|(y, chains)| *y = chains.iter().copied().sum());
+        self.y.iter_mut().zip(&chains).for_each(|(y, chains)| *y = chains.iter().copied().sum());
+    }
+}
+
+impl Fma {
+    fn abreast<T: Real, const N: usize>(&self, x: &[In<T>], y: &mut [Out<T>]) {
+        // Compiled for the widest vectors that the CPU has.
+        let arch = pulp::Arch::new();
+        for (k, y) in y[0].slices().enumerate() {
+            let pieces = y.par_chunks_mut(N).zip(x[0].slice(k).par_chunks(N));
+            pieces.for_each(|(y, x)| arch.dispatch(Chains::<T, N> { rounds: self.rounds, x, y }));
+        }
     }
 }
 
@@ -46,12 +65,8 @@ impl Kernel for Fma {
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
-        // Compiled for the widest vectors that the CPU has.
-        let arch = pulp::Arch::new();
-        for (k, y) in y[0].slices().enumerate() {
-            let pieces = y.par_chunks_mut(ABREAST).zip(x[0].slice(k).par_chunks(ABREAST));
-            pieces.for_each(|(y, x)| arch.dispatch(|| self.block(x, y)));
-        }
+        // As many sums are under way as a core has registers for.
+        if size_of::<T>() > 4 { self.abreast::<T, 2>(x, y) } else { self.abreast::<T, 4>(x, y) }
     }
 
     fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
