@@ -4,25 +4,47 @@ use crate::cpu::CpuExecutor;
 use crate::gpu::{self, Adapter, GpuExecutor};
 use crate::plan::Program;
 use crate::tape::Region;
+use crate::timing::{Observer, Run, Timing};
 use crate::{Error, Result};
 use serde::Serialize;
+use std::time::{Duration, Instant};
 
 /// A device that executors are made on.
-#[derive(Clone, Debug)]
-pub enum Device {
-    /// The CPU executor, on the threads of the current rayon pool.
+#[derive(Clone)]
+pub struct Device {
+    unit: Unit,
+    observer: Option<Observer>,
+}
+
+#[derive(Clone)]
+enum Unit {
     Cpu,
-    /// A GPU.
     Gpu(Adapter),
 }
 
 impl Device {
+    /// The CPU executor, on the threads of the current rayon pool.
+    pub fn cpu() -> Self {
+        Self { unit: Unit::Cpu, observer: None }
+    }
+
+    /// A GPU.
+    pub fn gpu(adapter: Adapter) -> Self {
+        Self { unit: Unit::Gpu(adapter), observer: None }
+    }
+
+    /// The same device, whose executors time every run and tell of it. They are slower for it.
+    pub fn observed(self, observer: Observer) -> Self {
+        Self { observer: Some(observer), ..self }
+    }
+
     /// An executor without programs.
     pub fn executor(&self) -> Result<Executor> {
-        Ok(match self {
-            Self::Cpu => Executor::Cpu(CpuExecutor::new()),
-            Self::Gpu(adapter) => Executor::Gpu(Box::new(GpuExecutor::new(adapter)?)),
-        })
+        let backend = match &self.unit {
+            Unit::Cpu => Backend::Cpu(CpuExecutor::new()),
+            Unit::Gpu(adapter) => Backend::Gpu(Box::new(GpuExecutor::new(adapter)?)),
+        };
+        Ok(Executor { backend, observer: self.observer.clone() })
     }
 
     /// The device that `spec` names: `auto`, `cpu`, `gpu`, `gpu:NUMBER` or `gpu:NAME`; and one line on what was taken, and
@@ -32,11 +54,11 @@ impl Device {
     /// [`Error::NoDevice`] if it is not there, [`Error::Usage`] if it is not a device at all.
     pub fn select(spec: &str) -> Result<(Self, String)> {
         match spec {
-            "cpu" => Ok((Self::Cpu, format!("{}, as asked for", Self::Cpu.name()))),
+            "cpu" => Ok((Self::cpu(), format!("{}, as asked for", Self::cpu().name()))),
             "auto" => {
                 let devices = gpu::devices();
                 if devices.iter().any(|info| !info.software) {
-                    let gpu = Self::Gpu(gpu::select("gpu")?);
+                    let gpu = Self::gpu(gpu::select("gpu")?);
                     let why = format!("{}, the first GPU", gpu.name());
                     return Ok((gpu, why));
                 }
@@ -44,10 +66,10 @@ impl Device {
                     Some(info) => format!("{} is a software GPU, slower than this", info.name),
                     None => "no Vulkan or Metal device".into(),
                 };
-                Ok((Self::Cpu, format!("{}: {reason}", Self::Cpu.name())))
+                Ok((Self::cpu(), format!("{}: {reason}", Self::cpu().name())))
             }
             _ if spec == "gpu" || spec.starts_with("gpu:") => {
-                let gpu = Self::Gpu(gpu::select(spec)?);
+                let gpu = Self::gpu(gpu::select(spec)?);
                 let why = format!("{}, as asked for", gpu.name());
                 Ok((gpu, why))
             }
@@ -55,11 +77,16 @@ impl Device {
         }
     }
 
+    /// Whether it is the CPU executor.
+    pub fn is_cpu(&self) -> bool {
+        matches!(self.unit, Unit::Cpu)
+    }
+
     /// The largest arena that a program may have, bytes; none where memory alone limits it.
     pub fn arena_limit(&self) -> Option<u64> {
-        match self {
-            Self::Cpu => None,
-            Self::Gpu(adapter) => Some(adapter.info.max_buffer_bytes),
+        match &self.unit {
+            Unit::Cpu => None,
+            Unit::Gpu(adapter) => Some(adapter.info.max_buffer_bytes),
         }
     }
 
@@ -70,9 +97,9 @@ impl Device {
 
     /// A name for reports.
     pub fn name(&self) -> String {
-        match self {
-            Self::Cpu => format!("cpu ({} threads)", rayon::current_num_threads()),
-            Self::Gpu(adapter) => {
+        match &self.unit {
+            Unit::Cpu => format!("cpu ({} threads)", rayon::current_num_threads()),
+            Unit::Gpu(adapter) => {
                 format!("gpu:{} ({}, {})", adapter.info.index, adapter.info.name, adapter.info.driver)
             }
         }
@@ -152,22 +179,25 @@ fn cpu_features() -> Vec<String> {
 }
 
 /// Programs and the persistent buffers they share, on a device.
-pub enum Executor {
-    /// On the CPU.
+pub struct Executor {
+    backend: Backend,
+    observer: Option<Observer>,
+}
+
+enum Backend {
     Cpu(CpuExecutor<f32>),
-    /// On a GPU.
     Gpu(Box<GpuExecutor>),
 }
 
 impl Executor {
     /// Takes a program; returns its number.
     pub fn load(&mut self, program: Program) -> Result<usize> {
-        match self {
-            Self::Cpu(cpu) => {
+        match &mut self.backend {
+            Backend::Cpu(cpu) => {
                 // Refused in time: once an allocation fails, the process is gone.
                 if let Some(available) = available_memory().filter(|&available| program.total_bytes() > available) {
                     return Err(Error::OutOfMemory {
-                        device: Device::Cpu.name(),
+                        device: Device::cpu().name(),
                         needed: program.total_bytes(),
                         limit: format!(", {available} are free"),
                         largest: program.largest(),
@@ -175,42 +205,90 @@ impl Executor {
                 }
                 Ok(cpu.load(program))
             }
-            Self::Gpu(gpu) => gpu.load(program),
+            Backend::Gpu(gpu) => gpu.load(program),
         }
     }
 
     /// A loaded program.
     pub fn program(&self, index: usize) -> &Program {
-        match self {
-            Self::Cpu(cpu) => cpu.program(index),
-            Self::Gpu(gpu) => gpu.program(index),
+        match &self.backend {
+            Backend::Cpu(cpu) => cpu.program(index),
+            Backend::Gpu(gpu) => gpu.program(index),
         }
     }
 
     /// Sets a persistent buffer.
     pub fn write(&mut self, region: Region, values: &[f32]) -> Result<()> {
-        match self {
-            Self::Cpu(cpu) => {
+        match &mut self.backend {
+            Backend::Cpu(cpu) => {
                 cpu.write(region, values);
                 Ok(())
             }
-            Self::Gpu(gpu) => gpu.write(region, values),
+            Backend::Gpu(gpu) => gpu.write(region, values),
         }
     }
 
     /// A persistent buffer's content.
     pub fn read(&self, region: Region) -> Result<Vec<f32>> {
-        match self {
-            Self::Cpu(cpu) => Ok(cpu.read(region).to_vec()),
-            Self::Gpu(gpu) => gpu.read(region),
+        match &self.backend {
+            Backend::Cpu(cpu) => Ok(cpu.read(region).to_vec()),
+            Backend::Gpu(gpu) => gpu.read(region),
         }
     }
 
     /// Runs a program on its inputs, in the order of their declaration; returns its outputs.
     pub fn run(&mut self, index: usize, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
-        match self {
-            Self::Cpu(cpu) => Ok(cpu.run(index, inputs)),
-            Self::Gpu(gpu) => gpu.run(index, inputs),
+        if let Some(observer) = self.observer.clone() {
+            return self.run_observed(index, inputs, &observer);
+        }
+        match &mut self.backend {
+            Backend::Cpu(cpu) => Ok(cpu.run(index, inputs)),
+            Backend::Gpu(gpu) => gpu.run(index, inputs),
+        }
+    }
+
+    fn run_observed(&mut self, index: usize, inputs: &[&[f32]], observer: &Observer) -> Result<Vec<Vec<f32>>> {
+        let began = Instant::now();
+        self.upload(index, inputs)?;
+        let launched = Instant::now();
+        let timing = self.repeat(index, 1)?;
+        let outputs = self.outputs(index)?;
+        observer(&Run { program: self.program(index), timing: &timing, began, launched });
+        Ok(outputs)
+    }
+
+    /// A program's outputs as its last run left them.
+    pub fn outputs(&self, index: usize) -> Result<Vec<Vec<f32>>> {
+        match &self.backend {
+            Backend::Cpu(cpu) => Ok(cpu.outputs(index)),
+            Backend::Gpu(gpu) => gpu.outputs(index),
+        }
+    }
+
+    /// Sets a program's inputs.
+    pub fn upload(&mut self, index: usize, inputs: &[&[f32]]) -> Result<()> {
+        match &mut self.backend {
+            Backend::Cpu(cpu) => {
+                cpu.upload(index, inputs);
+                Ok(())
+            }
+            Backend::Gpu(gpu) => gpu.upload(index, inputs),
+        }
+    }
+
+    /// Runs a program several times on what its memory holds, and times each step. Inputs last until a step reuses their
+    /// memory: for programs of more than one step, the first time alone is a run on them.
+    pub fn repeat(&mut self, index: usize, times: usize) -> Result<Timing> {
+        match &mut self.backend {
+            Backend::Cpu(cpu) => Ok(cpu.repeat(index, times)),
+            Backend::Gpu(gpu) => gpu.repeat(index, times),
+        }
+    }
+    /// The same, but for what it takes the host until all is done; no clock is in between.
+    pub fn elapse(&mut self, index: usize, times: usize) -> Result<Duration> {
+        match &mut self.backend {
+            Backend::Cpu(cpu) => Ok(cpu.elapse(index, times)),
+            Backend::Gpu(gpu) => gpu.elapse(index, times),
         }
     }
 }

@@ -9,6 +9,8 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(feature = "cli")]
+pub mod bench;
 pub mod cpu;
 pub mod data;
 pub mod detect;
@@ -20,11 +22,16 @@ pub mod kernel;
 pub mod learn;
 pub mod model;
 pub mod nn;
+pub mod parity;
 pub mod plan;
+#[cfg(feature = "cli")]
+pub mod profile;
 pub mod random;
 #[cfg(feature = "cli")]
 pub mod report;
 pub mod tape;
+pub mod timing;
+pub mod units;
 
 pub use error::{Error, Result};
 #[cfg(feature = "cli")]

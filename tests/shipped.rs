@@ -17,7 +17,7 @@ fn the_cephalogram_detector_loads_and_detects() {
     let pixels =
         (0..width * height).map(|i| ((i % width) as f32 / width as f32 + (i / width % 7) as f32 * 0.05).fract());
     let image = GrayImage { width, height, pixels: pixels.collect() };
-    let found = Detector::new(model, &Device::Cpu).detect(&image).unwrap();
+    let found = Detector::new(model, &Device::cpu()).detect(&image).unwrap();
     assert_eq!(found.len(), 19);
     for detection in found {
         let [x, y] = detection.point;

@@ -1,10 +1,14 @@
 //! `onemark inspect`: what a weights file or a run's folder holds.
 
 use super::train::RunInfo;
+use crate::bench::workload::{Programs, Settings, Workload, detection};
+use crate::data::gray::GrayImage;
+use crate::data::labels::write_atomic;
 use crate::learn::checkpoint::RunDir;
 use crate::learn::config::Config;
 use crate::learn::pipeline::weights_file;
 use crate::model::{Kind, Model};
+use crate::profile::plan::{chart, table};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -14,6 +18,12 @@ use std::path::{Path, PathBuf};
 pub struct Args {
     /// Weights, or the folder of a run.
     file: PathBuf,
+    /// The programs that it runs instead, or those whose name contains PROGRAM: every step with its cost, place and life.
+    #[arg(long, value_name = "PROGRAM", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    plan: Option<String>,
+    /// With --plan, draws the arena of the program that needs the largest over time.
+    #[arg(long, value_name = "FILE.svg", requires = "plan")]
+    svg: Option<PathBuf>,
     /// Print the description as JSON.
     #[arg(long)]
     json: bool,
@@ -76,6 +86,9 @@ struct Stand {
 }
 
 pub fn run(args: Args) -> Result<u8> {
+    if let Some(part) = &args.plan {
+        return plan(&args, part);
+    }
     if args.file.is_dir() {
         let run = describe_run(&args.file)?;
         if args.json { super::print_json(&run)? } else { super::print(run.text())? }
@@ -84,6 +97,62 @@ pub fn run(args: Args) -> Result<u8> {
         if args.json { super::print_json(&weights)? } else { super::print(weights.text())? }
     }
     Ok(0)
+}
+
+fn plan(args: &Args, part: &str) -> Result<u8> {
+    let mut programs = if args.file.is_dir() { run_programs(&args.file)? } else { weights_programs(&args.file)? };
+    let names: Vec<String> = programs.iter().map(|(name, _)| name.clone()).collect();
+    programs.retain(|(name, _)| name.contains(part));
+    let Some((largest, program)) = programs.iter().max_by_key(|(_, program)| program.arena_len) else {
+        return Err(Error::Usage(format!("--plan={part}: no such program; there are {}", names.join(", "))));
+    };
+    if let Some(path) = &args.svg {
+        write_atomic(path, chart(largest, program).as_bytes())?;
+    }
+    if args.json {
+        super::print_json(&programs)?;
+    } else {
+        let tables: Vec<String> = programs.iter().map(|(name, program)| table(name, program)).collect();
+        super::print(tables.join("\n"))?;
+    }
+    Ok(0)
+}
+
+/// The programs of detection, on an image of the working resolution, as high as wide and a quarter.
+fn weights_programs(path: &Path) -> Result<Programs> {
+    let header = Model::read(path)?.header;
+    let (width, height) = (header.config.local_side * 4 / 5, header.config.local_side);
+    detection(&header, &[GrayImage { width, height, pixels: vec![0.0; width * height] }])
+}
+
+/// The training programs of a run and the fused model's detection, all landmarks at once.
+fn run_programs(path: &Path) -> Result<Programs> {
+    let (dir, info) = open_run(path)?;
+    let config = dir.config()?;
+    let image = info.images.first().ok_or_else(|| Error::input(path, "a run without images"))?;
+    let scale = config.local_side as f64 / image.width.max(image.height) as f64;
+    let settings = Settings {
+        landmarks: info.landmarks.len(),
+        batch: None,
+        images: info.images.len(),
+        size: [image.width, image.height].map(|extent| ((extent as f64 * scale).round() as usize).max(1)),
+        model: None,
+        config,
+    };
+    let mut programs = Programs::new();
+    for workload in Workload::ALL {
+        programs.extend(workload.programs(&settings)?);
+    }
+    Ok(programs)
+}
+
+fn open_run(path: &Path) -> Result<(RunDir, RunInfo)> {
+    if !path.join(RunInfo::FILE).is_file() {
+        return Err(Error::input(path, format!("not a run: it has no {}", RunInfo::FILE)));
+    }
+    let dir = RunDir::create(path)?;
+    let info = dir.read_json(RunInfo::FILE)?;
+    Ok((dir, info))
 }
 
 fn size(path: &Path) -> Result<u64> {
@@ -139,11 +208,7 @@ impl Weights {
 }
 
 fn describe_run(path: &Path) -> Result<Run> {
-    if !path.join(RunInfo::FILE).is_file() {
-        return Err(Error::input(path, format!("not a run: it has no {}", RunInfo::FILE)));
-    }
-    let dir = RunDir::create(path)?;
-    let info: RunInfo = dir.read_json(RunInfo::FILE)?;
+    let (dir, info) = open_run(path)?;
     let config = dir.config()?;
     let mut weights = Vec::new();
     for kind in Kind::ALL {

@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout or into files, everything else to stderr. A failure is one line on stderr and an exit code.
 
+mod bench;
 mod compare;
 mod config;
 mod contest;
@@ -11,12 +12,14 @@ mod devices;
 mod eval;
 mod inspect;
 mod pages;
+mod profile;
 mod progress;
 mod train;
 
 use crate::data::gray::GrayImage;
 use crate::data::images::read_gray;
 use crate::device::Device;
+use crate::timing;
 use crate::{Error, Result};
 use clap::{Parser, Subcommand};
 use rayon::prelude::*;
@@ -24,6 +27,7 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Anatomical landmark detection from one annotated image.
 #[derive(Parser)]
@@ -42,6 +46,8 @@ enum Command {
     Detect(detect::Args),
     Eval(eval::Args),
     Compare(compare::Args),
+    Bench(bench::Args),
+    Profile(profile::Args),
     Devices(devices::Args),
     Inspect(inspect::Args),
 }
@@ -54,6 +60,8 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Detect(args) => detect::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Profile(args) => profile::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Inspect(args) => inspect::run(args),
     }
@@ -88,7 +96,7 @@ impl Compute {
     pub fn select(&self) -> Result<Device> {
         let (device, why) = Device::select(&self.device)?;
         self.note(format!("device: {why}"));
-        Ok(device)
+        Ok(if traced() { device.observed(Arc::new(trace)) } else { device })
     }
 
     /// A line on stderr, unless quiet.
@@ -97,6 +105,15 @@ impl Compute {
             note(text);
         }
     }
+}
+
+/// Whether `ONEMARK_TRACE=1` asks for a line on stderr for every step that a device does.
+fn traced() -> bool {
+    std::env::var("ONEMARK_TRACE").is_ok_and(|value| value != "0")
+}
+
+fn trace(run: &timing::Run) {
+    timing::lines(run).iter().for_each(note);
 }
 
 /// A line on stderr; that it cannot be written is no reason to stop.

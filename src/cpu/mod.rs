@@ -7,7 +7,9 @@ mod split;
 use crate::kernel::{In, Operand, Out, Real};
 use crate::plan::{Place, Program};
 use crate::tape::Region;
+use crate::timing::{Clock, Span, Timing};
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// Persistent buffers and the programs that share them.
 #[derive(Default)]
@@ -55,14 +57,55 @@ impl<T: Real> CpuExecutor<T> {
     /// # Panics
     /// If an input has not the length of its shape: a fault of the caller.
     pub fn run(&mut self, index: usize, inputs: &[&[T]]) -> Vec<Vec<T>> {
-        let Self { regions, programs } = self;
-        let (program, arena) = &mut programs[index];
+        self.upload(index, inputs);
+        self.execute(index, || ());
+        self.outputs(index)
+    }
+
+    /// Sets a program's inputs.
+    ///
+    /// # Panics
+    /// If an input has not the length of its shape: a fault of the caller.
+    pub fn upload(&mut self, index: usize, inputs: &[&[T]]) {
+        let (program, arena) = &mut self.programs[index];
         assert_eq!(inputs.len(), program.inputs.len(), "one value an input");
         for (&slot, values) in program.inputs.iter().zip(inputs) {
             let slot = &program.slots[slot];
             assert_eq!(values.len(), slot.operand.shape.len(), "{} has another length than its shape", slot.name);
             arena[slot.offset..slot.offset + values.len()].copy_from_slice(values);
         }
+    }
+
+    /// Runs a program several times on what its memory holds, and times each step.
+    pub fn repeat(&mut self, index: usize, times: usize) -> Timing {
+        let mut spans = Vec::with_capacity(times * self.programs[index].0.steps.len());
+        let start = Instant::now();
+        for _ in 0..times {
+            let mut bounds = Vec::with_capacity(self.programs[index].0.steps.len() + 1);
+            self.execute(index, || bounds.push(start.elapsed()));
+            let steps = &self.programs[index].0.steps;
+            spans.extend(bounds.windows(2).enumerate().map(|(step, bound)| Span {
+                step,
+                variant: steps[step].op.name(),
+                start: bound[0],
+                time: bound[1] - bound[0],
+            }));
+        }
+        Timing { clock: Clock::Host, spans }
+    }
+
+    /// Runs a program several times on what its memory holds; returns what that took.
+    pub fn elapse(&mut self, index: usize, times: usize) -> Duration {
+        let start = Instant::now();
+        (0..times).for_each(|_| self.execute(index, || ()));
+        start.elapsed()
+    }
+
+    /// Runs the steps; tells before the first and after each.
+    fn execute(&mut self, index: usize, mut bound: impl FnMut()) {
+        let Self { regions, programs } = self;
+        let (program, arena) = &mut programs[index];
+        bound();
         for step in &program.steps {
             let slots = |indices: &[usize]| indices.iter().map(|&i| &program.slots[i]).collect::<Vec<_>>();
             let (x, y) = (slots(&step.inputs), slots(&step.outputs));
@@ -77,12 +120,18 @@ impl<T: Real> CpuExecutor<T> {
             let mut outputs: Vec<Out<T>> =
                 writes.into_iter().zip(&y).map(|(data, slot)| Out::new(data, slot.operand.shape)).collect();
             step.op.cpu(&inputs, &mut outputs, scratch);
+            bound();
         }
+    }
+
+    /// A program's outputs as its last run left them.
+    pub fn outputs(&self, index: usize) -> Vec<Vec<T>> {
+        let (program, arena) = &self.programs[index];
         let value = |&slot: &usize| {
             let slot = &program.slots[slot];
             let from = match slot.place {
                 Place::Arena => &arena[..],
-                Place::Region(region) => &regions[&region],
+                Place::Region(region) => &self.regions[&region],
             };
             // A parameter's slices lie apart; what is returned has no gaps.
             let Operand { shape, k_stride } = slot.operand;

@@ -44,8 +44,12 @@ impl Device {
             max_storage_buffer_binding_size: granted.max_storage_buffer_binding_size,
             ..wgpu::Limits::default()
         };
-        let descriptor =
-            wgpu::DeviceDescriptor { label: Some("onemark"), required_limits, ..wgpu::DeviceDescriptor::default() };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("onemark"),
+            required_features: adapter.adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_limits,
+            ..wgpu::DeviceDescriptor::default()
+        };
         let info = adapter.info.clone();
         let (device, queue) = pollster::block_on(adapter.adapter.request_device(&descriptor))
             .map_err(|e| Error::NoDevice(format!("{} does not open: {e}", info.name)))?;
@@ -124,14 +128,14 @@ impl Device {
     }
 
     /// The first `bytes` of a buffer made for `MAP_READ`, once the submission that fills it is done.
-    pub fn map(
+    pub fn map<T: bytemuck::Pod>(
         &self,
         buffer: &wgpu::Buffer,
         bytes: u64,
         submission: wgpu::SubmissionIndex,
         limit: Duration,
         doing: &str,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Vec<T>> {
         if bytes == 0 {
             self.wait(submission, limit, doing)?;
             return Ok(Vec::new());

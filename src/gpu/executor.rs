@@ -25,16 +25,18 @@ const SLOWEST: u64 = 200_000_000;
 /// Every method may fail with [`Error::DeviceLost`]; the executor is of no use then. Those that allocate may fail with
 /// [`Error::OutOfMemory`], those that wait with [`Error::Timeout`].
 pub struct GpuExecutor {
-    device: Device,
+    pub(super) device: Device,
     pipelines: Pipelines,
     arena: Memory,
     regions: BTreeMap<Region, Memory>,
     staging: Memory,
-    programs: Vec<Loaded>,
+    pub(super) programs: Vec<Loaded>,
     /// Counts replacements of buffers, after which bind groups must be made anew.
     generation: u64,
     /// FLOPs or bytes that one launch may cost.
     budget: u64,
+    /// Whether timestamps can be believed, once that was tried.
+    pub(super) stamped: Option<bool>,
 }
 
 /// A buffer and the number of its elements.
@@ -44,9 +46,9 @@ struct Memory {
 }
 
 /// A program with everything that does not change between runs.
-struct Loaded {
+pub(super) struct Loaded {
     program: Program,
-    need: Need,
+    pub need: Need,
     dispatches: Vec<Prepared>,
     uniforms: wgpu::Buffer,
     bind_groups: Vec<wgpu::BindGroup>,
@@ -57,6 +59,7 @@ struct Loaded {
 
 /// A dispatch of a program.
 struct Prepared {
+    step: usize,
     pipeline: wgpu::ComputePipeline,
     variant: &'static Variant,
     /// The slots it binds.
@@ -66,6 +69,54 @@ struct Prepared {
     uniform: usize,
     /// FLOPs or bytes.
     work: u64,
+}
+
+/// A launch of a loaded program, ready to be recorded.
+pub(super) struct Bound<'a> {
+    dispatch: &'a Prepared,
+    bind_group: &'a wgpu::BindGroup,
+    uniform: u32,
+    grid: [u32; 2],
+    /// FLOPs or bytes.
+    pub work: u64,
+}
+
+impl Bound<'_> {
+    pub fn record(&self, pass: &mut wgpu::ComputePass) {
+        pass.set_pipeline(&self.dispatch.pipeline);
+        pass.set_bind_group(0, self.bind_group, &[self.uniform]);
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
+    }
+
+    /// The step of the program that it belongs to.
+    pub fn step(&self) -> usize {
+        self.dispatch.step
+    }
+
+    /// The shader variant.
+    pub fn variant(&self) -> &'static str {
+        self.dispatch.variant.name
+    }
+}
+
+impl Loaded {
+    /// All launches in order.
+    pub fn launches(&self) -> impl Iterator<Item = Bound<'_>> {
+        self.dispatches.iter().zip(&self.bind_groups).flat_map(|(dispatch, bind_group)| {
+            dispatch.launches.iter().enumerate().map(move |(i, launch)| Bound {
+                dispatch,
+                bind_group,
+                uniform: (dispatch.uniform + i) as u32 * UNIFORM_STRIDE as u32,
+                grid: launch.grid,
+                work: dispatch.work / dispatch.launches.len() as u64,
+            })
+        })
+    }
+
+    /// How long a run may take.
+    pub fn patience(&self) -> Duration {
+        PATIENCE + Duration::from_secs(self.program.cost().flops / SLOWEST)
+    }
 }
 
 impl GpuExecutor {
@@ -83,6 +134,7 @@ impl GpuExecutor {
             programs: Vec::new(),
             generation: 0,
             budget: launch::LAUNCH_BUDGET,
+            stamped: None,
         })
     }
 
@@ -105,7 +157,7 @@ impl GpuExecutor {
             return Err(self.device.out_of_memory(&need, limit));
         }
         let (dispatches, blocks) = self.prepare(&program)?;
-        let uniforms = self.upload(&blocks, &need)?;
+        let uniforms = self.upload_uniforms(&blocks, &need)?;
         let output_len = program.outputs.iter().map(|&i| program.slots[i].operand.span()).sum();
         if program.arena_len > self.arena.len {
             self.arena = Memory::new(&self.device, "arena", program.arena_len, &need)?;
@@ -165,16 +217,57 @@ impl GpuExecutor {
     pub fn run(&mut self, index: usize, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
         self.bind(index)?;
         let loaded = &self.programs[index];
-        let program = &loaded.program;
-        assert_eq!(inputs.len(), program.inputs.len(), "one value an input");
-        for (&slot, values) in program.inputs.iter().zip(inputs) {
-            let slot = &program.slots[slot];
+        let submission = self.device.guard(&loaded.need, || {
+            self.write_inputs(loaded, inputs);
+            let mut encoder = self.encode(loaded);
+            self.copy_outputs(loaded, &mut encoder);
+            self.device.queue.submit([encoder.finish()])
+        })?;
+        self.read_outputs(loaded, submission)
+    }
+
+    /// Sets a program's inputs.
+    ///
+    /// # Panics
+    /// If an input has not the length of its shape: a fault of the caller.
+    pub fn upload(&mut self, index: usize, inputs: &[&[f32]]) -> Result<()> {
+        let loaded = &self.programs[index];
+        self.device.guard(&loaded.need, || self.write_inputs(loaded, inputs))
+    }
+
+    /// A program's outputs as its last run left them.
+    pub fn outputs(&self, index: usize) -> Result<Vec<Vec<f32>>> {
+        let loaded = &self.programs[index];
+        let submission = self.device.guard(&loaded.need, || {
+            let mut encoder = self.encoder();
+            self.copy_outputs(loaded, &mut encoder);
+            self.device.queue.submit([encoder.finish()])
+        })?;
+        self.read_outputs(loaded, submission)
+    }
+
+    fn write_inputs(&self, loaded: &Loaded, inputs: &[&[f32]]) {
+        assert_eq!(inputs.len(), loaded.program.inputs.len(), "one value an input");
+        for (&slot, values) in loaded.program.inputs.iter().zip(inputs) {
+            let slot = &loaded.program.slots[slot];
             assert_eq!(values.len(), slot.operand.shape.len(), "{} has another length than its shape", slot.name);
+            self.device.queue.write_buffer(&self.arena.buffer, bytes(slot.offset), bytemuck::cast_slice(values));
         }
-        let submission = self.device.guard(&loaded.need, || self.submit(loaded, inputs))?;
-        let limit = PATIENCE + Duration::from_secs(program.cost().flops / SLOWEST);
-        let flat =
-            self.device.map(&self.staging.buffer, bytes(loaded.output_len), submission, limit, "running a program")?;
+    }
+
+    fn copy_outputs(&self, loaded: &Loaded, encoder: &mut wgpu::CommandEncoder) {
+        let mut at = 0;
+        for &slot in &loaded.program.outputs {
+            let slot = &loaded.program.slots[slot];
+            let size = bytes(slot.operand.span());
+            encoder.copy_buffer_to_buffer(self.memory(slot), bytes(slot.offset), &self.staging.buffer, at, size);
+            at += size;
+        }
+    }
+
+    fn read_outputs(&self, loaded: &Loaded, submission: wgpu::SubmissionIndex) -> Result<Vec<Vec<f32>>> {
+        let (program, size) = (&loaded.program, bytes(loaded.output_len));
+        let flat = self.device.map(&self.staging.buffer, size, submission, loaded.patience(), "running a program")?;
         let mut rest = &flat[..];
         let output = |&slot: &usize| {
             let Operand { shape, k_stride } = program.slots[slot].operand;
@@ -186,39 +279,17 @@ impl GpuExecutor {
         Ok(program.outputs.iter().map(output).collect())
     }
 
-    /// Uploads the inputs, and submits all launches and the copies of the outputs.
-    fn submit(&self, loaded: &Loaded, inputs: &[&[f32]]) -> wgpu::SubmissionIndex {
-        let slot = |&slot: &usize| &loaded.program.slots[slot];
-        for (slot, values) in loaded.program.inputs.iter().map(slot).zip(inputs) {
-            self.device.queue.write_buffer(&self.arena.buffer, bytes(slot.offset), bytemuck::cast_slice(values));
-        }
-        let mut encoder = self.encode(loaded);
-        let mut at = 0;
-        for slot in loaded.program.outputs.iter().map(slot) {
-            let size = bytes(slot.operand.span());
-            encoder.copy_buffer_to_buffer(self.memory(slot), bytes(slot.offset), &self.staging.buffer, at, size);
-            at += size;
-        }
-        self.device.queue.submit([encoder.finish()])
-    }
-
     /// Encodes all launches; submits whenever what is encoded may take too long. Returns the open rest.
-    fn encode(&self, loaded: &Loaded) -> wgpu::CommandEncoder {
-        let launches = loaded.dispatches.iter().zip(&loaded.bind_groups).flat_map(|(dispatch, bind_group)| {
-            dispatch.launches.iter().enumerate().map(move |(i, launch)| (dispatch, bind_group, i, launch))
-        });
-        let mut launches = launches.peekable();
+    pub(super) fn encode(&self, loaded: &Loaded) -> wgpu::CommandEncoder {
+        let mut launches = loaded.launches().peekable();
         let mut encoder = self.encoder();
         while launches.peek().is_some() {
             let mut work = 0;
             let descriptor = wgpu::ComputePassDescriptor { label: Some("program"), timestamp_writes: None };
             let mut pass = encoder.begin_compute_pass(&descriptor);
-            while let Some((dispatch, bind_group, i, launch)) = launches.next_if(|_| work < launch::SUBMIT_BUDGET) {
-                work += dispatch.work / dispatch.launches.len() as u64;
-                let offset = (dispatch.uniform + i) as u64 * UNIFORM_STRIDE;
-                pass.set_pipeline(&dispatch.pipeline);
-                pass.set_bind_group(0, bind_group, &[offset as u32]);
-                pass.dispatch_workgroups(launch.grid[0], launch.grid[1], 1);
+            while let Some(launch) = launches.next_if(|_| work < launch::SUBMIT_BUDGET) {
+                work += launch.work;
+                launch.record(&mut pass);
             }
             drop(pass);
             if launches.peek().is_some() {
@@ -232,7 +303,7 @@ impl GpuExecutor {
     /// The dispatches of a program and their uniform blocks.
     fn prepare(&mut self, program: &Program) -> Result<(Vec<Prepared>, Vec<u8>)> {
         let (mut dispatches, mut blocks) = (Vec::new(), Vec::new());
-        for step in &program.steps {
+        for (index, step) in program.steps.iter().enumerate() {
             let operands = |slots: &[usize]| slots.iter().map(|&i| program.slots[i].operand).collect::<Vec<Operand>>();
             for dispatch in step.op.gpu(&operands(&step.inputs), &operands(&step.outputs)) {
                 let variant = shaders::find(dispatch.shader).expect("a kernel names variants of the table");
@@ -249,13 +320,13 @@ impl GpuExecutor {
                 }
                 let slots = dispatch.binds.iter().map(|&bind| slot_of(step, bind)).collect();
                 let pipeline = self.pipelines.get(&self.device, variant)?;
-                dispatches.push(Prepared { pipeline, variant, slots, launches, uniform, work });
+                dispatches.push(Prepared { step: index, pipeline, variant, slots, launches, uniform, work });
             }
         }
         Ok((dispatches, blocks))
     }
 
-    fn upload(&self, blocks: &[u8], need: &Need) -> Result<wgpu::Buffer> {
+    fn upload_uniforms(&self, blocks: &[u8], need: &Need) -> Result<wgpu::Buffer> {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let buffer = self.device.buffer("uniforms", blocks.len() as u64, usage, need)?;
         self.device.queue.write_buffer(&buffer, 0, blocks);
@@ -263,7 +334,7 @@ impl GpuExecutor {
     }
 
     /// Makes a program's bind groups, unless those that it has still hold.
-    fn bind(&mut self, index: usize) -> Result<()> {
+    pub(super) fn bind(&mut self, index: usize) -> Result<()> {
         if self.programs[index].generation == self.generation {
             return Ok(());
         }
@@ -316,7 +387,7 @@ impl GpuExecutor {
         }
     }
 
-    fn encoder(&self) -> wgpu::CommandEncoder {
+    pub(super) fn encoder(&self) -> wgpu::CommandEncoder {
         self.device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("onemark") })
     }
 }

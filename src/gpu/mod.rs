@@ -13,8 +13,10 @@ mod executor;
 mod launch;
 mod pipeline;
 pub(crate) mod shaders;
+mod stamps;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod timed;
 
 pub use adapter::{Adapter, DeviceInfo, devices, select};
 pub use executor::GpuExecutor;

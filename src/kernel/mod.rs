@@ -20,6 +20,7 @@ pub mod l2_normalize;
 pub mod matmul;
 mod padded;
 pub mod pool;
+pub mod probe;
 pub mod real;
 pub mod reduce;
 pub mod resize;
@@ -27,7 +28,7 @@ pub mod sample_points;
 pub mod soft_argmax;
 pub mod softmax;
 pub mod tensor;
-mod tile;
+pub(crate) mod tile;
 pub mod warp;
 
 pub use real::Real;
@@ -319,4 +320,10 @@ registry! {
     adamw::BlockSquares,
     /// AdamW with clipping, finite check and EMA over the flat parameter buffer.
     adamw::AdamW,
+    /// As many multiplications and additions as a device can do.
+    probe::Fma,
+    /// A copy.
+    probe::Copy,
+    /// Reads of workgroup memory.
+    probe::WorkgroupReads,
 }

@@ -6,9 +6,12 @@ use super::{Place, Slot, Step};
 /// Elements that an offset is a multiple of: 256 bytes, what GPU bindings ask for.
 const ALIGN: usize = 64;
 
-/// Sets the offsets of the slots in the arena. Returns its length, and its length if nothing shared memory.
-pub(super) fn pack(slots: &mut [Slot], steps: &[Step], inputs: &[usize], outputs: &[usize]) -> (usize, usize) {
-    let mut lives: Vec<Option<(usize, usize)>> = vec![None; slots.len()];
+/// When a slot is first and last used: 0 is before the first step, which is 1.
+pub(super) type Life = Option<(usize, usize)>;
+
+/// The life of each of `count` slots.
+pub(super) fn lives(count: usize, steps: &[Step], inputs: &[usize], outputs: &[usize]) -> Vec<Life> {
+    let mut lives: Vec<Life> = vec![None; count];
     let mut touch = |slot: usize, time: usize| {
         let life = lives[slot].get_or_insert((time, time));
         *life = (life.0.min(time), life.1.max(time));
@@ -19,8 +22,16 @@ pub(super) fn pack(slots: &mut [Slot], steps: &[Step], inputs: &[usize], outputs
     for (i, step) in steps.iter().enumerate() {
         step.inputs.iter().chain(&step.outputs).chain(&step.scratch).for_each(|&slot| touch(slot, i + 1));
     }
+    lives
+}
 
-    let size = |slot: &Slot| slot.operand.span().next_multiple_of(ALIGN);
+/// Elements that a slot takes in the arena.
+pub(super) fn size(slot: &Slot) -> usize {
+    slot.operand.span().next_multiple_of(ALIGN)
+}
+
+/// Sets the offsets of the slots in the arena. Returns its length, and its length if nothing shared memory.
+pub(super) fn pack(slots: &mut [Slot], lives: &[Life]) -> (usize, usize) {
     let mut order: Vec<usize> =
         (0..slots.len()).filter(|&i| slots[i].place == Place::Arena && lives[i].is_some()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(size(&slots[i])));

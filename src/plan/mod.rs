@@ -99,7 +99,8 @@ impl Program {
         }
         let outputs: Vec<usize> = tape.outputs.iter().map(|&v| builder.slot(v)).collect();
         let mut slots = builder.slots;
-        let (arena_len, arena_len_unaliased) = arena::pack(&mut slots, &steps, &inputs, &outputs);
+        let lives = arena::lives(slots.len(), &steps, &inputs, &outputs);
+        let (arena_len, arena_len_unaliased) = arena::pack(&mut slots, &lives);
         let mut regions = BTreeMap::new();
         for slot in &slots {
             if let Place::Region(region) = slot.place {
@@ -129,6 +130,23 @@ impl Program {
     /// Bytes of the arena and of the persistent buffers.
     pub fn total_bytes(&self) -> u64 {
         self.arena_bytes() + self.regions.values().map(|&len| 4 * len as u64).sum::<u64>()
+    }
+
+    /// When each slot is first and last used, counted from 1 for the first step: inputs are there before it, at 0, and
+    /// outputs are read after the last. None for a slot that nothing uses.
+    pub fn lives(&self) -> Vec<Option<(usize, usize)>> {
+        arena::lives(self.slots.len(), &self.steps, &self.inputs, &self.outputs)
+    }
+
+    /// Bytes of the arena that hold something that is needed, during each step.
+    pub fn live_bytes(&self) -> Vec<u64> {
+        let mut live = vec![0; self.steps.len()];
+        for (slot, life) in self.slots.iter().zip(self.lives()).filter(|(slot, _)| slot.place == Place::Arena) {
+            let Some((first, last)) = life else { continue };
+            let during = first.max(1) - 1..last.min(self.steps.len());
+            live[during].iter_mut().for_each(|bytes| *bytes += 4 * arena::size(slot) as u64);
+        }
+        live
     }
 
     /// The largest tensors, as a phrase for messages.

@@ -1,6 +1,6 @@
 //! Reverse-mode differentiation: appends the gradient of a scalar as ordinary operations.
 
-use super::{Region, Source, Tape, Var};
+use super::{Node, Region, Source, Tape, Var};
 use crate::Result;
 use crate::kernel::Shape;
 use crate::kernel::adamw::{AdamW, BlockSquares, Blocks};
@@ -22,16 +22,19 @@ impl Tape {
         for index in (0..self.nodes.len()).rev() {
             let node = self.nodes[index].clone();
             let Some(&dy) = node.outputs.first().and_then(|y| gradients.get(y)) else { continue };
-            let dx = node.op.grad(self, &node.inputs, &node.outputs, dy)?;
-            for (&x, dx) in node.inputs.iter().zip(dx) {
-                let Some(dx) = dx else { continue };
-                let dx = self.sum_to(dx, self.shape(x))?;
-                let total = match gradients.get(&x) {
-                    Some(&sum) => self.add(sum, dx)?,
-                    None => dx,
-                };
-                gradients.insert(x, total);
-            }
+            self.beside(&node, |tape| {
+                let dx = node.op.grad(tape, &node.inputs, &node.outputs, dy)?;
+                for (&x, dx) in node.inputs.iter().zip(dx) {
+                    let Some(dx) = dx else { continue };
+                    let dx = tape.sum_to(dx, tape.shape(x))?;
+                    let total = match gradients.get(&x) {
+                        Some(&sum) => tape.add(sum, dx)?,
+                        None => dx,
+                    };
+                    gradients.insert(x, total);
+                }
+                Ok(())
+            })?;
         }
         self.store_gradients(&gradients)?;
         Ok(gradients)
@@ -61,6 +64,15 @@ impl Tape {
         let fits = (0..5).all(|axis| keep[axis] || shape.dims()[axis] == 1);
         expect("sum", fits, || format!("{from:?} cannot be summed to {shape:?}"))?;
         self.push1(Sum { keep }, &[x])
+    }
+
+    /// Records under the name of the layer that a node is of.
+    fn beside<R>(&mut self, node: &Node, record: impl FnOnce(&mut Self) -> R) -> R {
+        let layer = node.label.strip_suffix(node.op.name()).and_then(|label| label.strip_suffix('.'));
+        match layer {
+            Some(layer) => self.scoped(layer, record),
+            None => record(self),
+        }
     }
 
     fn store_gradients(&mut self, gradients: &BTreeMap<Var, Var>) -> Result<()> {

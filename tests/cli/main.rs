@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod fixture;
+mod performance;
 mod promises;
 mod resume;
 

@@ -3,15 +3,13 @@
 mod parity;
 mod program;
 
-use super::{GpuExecutor, select};
-use crate::kernel::{Domain, Shape};
-use crate::random::Stream;
+use super::{Adapter, GpuExecutor, select};
 
-/// An executor on the device that tests run on; without any, tests are skipped, but not in CI.
-fn executor() -> Option<GpuExecutor> {
+/// The device that tests run on; without any, tests are skipped, but not in CI.
+pub(crate) fn adapter() -> Option<Adapter> {
     let spec = std::env::var("ONEMARK_TEST_DEVICE").unwrap_or_else(|_| "gpu".into());
     match select(&spec) {
-        Ok(adapter) => Some(GpuExecutor::new(&adapter).expect("the device opens")),
+        Ok(adapter) => Some(adapter),
         Err(error) if std::env::var_os("CI").is_some() => panic!("no device to test on: {error}"),
         Err(_) => {
             // Not `println!`, which the test runner keeps to itself unless a test fails.
@@ -21,10 +19,7 @@ fn executor() -> Option<GpuExecutor> {
     }
 }
 
-fn values(shape: Shape, domain: Domain, random: &mut Stream) -> Vec<f32> {
-    match domain {
-        Domain::Normal => (0..shape.len()).map(|_| random.normal() as f32).collect(),
-        Domain::Range(low, high) => (0..shape.len()).map(|_| random.range(low.into(), high.into()) as f32).collect(),
-        Domain::Fill(fill) => fill(shape, &mut || random.uniform() as f32),
-    }
+/// An executor on it.
+fn executor() -> Option<GpuExecutor> {
+    adapter().map(|adapter| GpuExecutor::new(&adapter).expect("the device opens"))
 }

@@ -1,0 +1,230 @@
+//! `onemark bench`: how fast each kernel and each program is on a device, and whether it is right.
+
+use super::progress::{stopped, watch_interrupts};
+use crate::bench::case::{BenchCase, cases};
+use crate::bench::compare::{compare, slower};
+use crate::bench::format::{Format, Results};
+use crate::bench::measure::Effort;
+use crate::bench::peak::Peaks;
+use crate::bench::roofline::roofline;
+use crate::bench::row::Dtype;
+use crate::bench::shape;
+use crate::bench::suite::Suite;
+use crate::bench::workload::{Settings, Workload};
+use crate::data::labels::write_atomic;
+use crate::kernel::Op;
+use crate::units::si;
+use crate::{Error, Result};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Measure kernels and programs.
+///
+/// Without --shape and --case, each kernel at the shapes that cost the default configuration most, two reference
+/// convolutions, and a step of each method and the detection of an image. Results go to stdout.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only rows whose kernel's name contains one of these.
+    filter: Vec<String>,
+    /// Shapes of convolutions and matrix products, such as n=16,h=256,ci=32:64,co=16..128,kh=3,stride=1 (a:b lists, a..b
+    /// doubles); may be given again.
+    #[arg(long, value_name = "SHAPE", conflicts_with = "case")]
+    shape: Vec<String>,
+    /// One operation with its shapes, as the table's `command` column has it; may be given again.
+    #[arg(long, value_name = "JSON")]
+    case: Vec<String>,
+    /// A GPU variant of kernels with several, or `all` of them [default: the one that is chosen].
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
+    /// Numbers; f64 on the CPU alone.
+    #[arg(long, value_enum, default_value = "f32")]
+    dtype: Dtype,
+    /// Clear caches before each run.
+    #[arg(long)]
+    cold: bool,
+    /// Seconds of runs that do not count, for each row.
+    #[arg(long, value_name = "SECONDS", default_value = "0.05", value_parser = seconds)]
+    warmup: Duration,
+    /// Seconds of runs that count, for each row.
+    #[arg(long, value_name = "SECONDS", default_value = "0.25", value_parser = seconds)]
+    min_time: Duration,
+    /// Measure by the slope of wall time over the number of runs, whatever clocks the device has.
+    #[arg(long, conflicts_with = "cold")]
+    slope: bool,
+    /// Hold every kernel's results to its f64 twin; exit code 6 if one is wrong.
+    #[arg(long)]
+    verify: bool,
+    /// Seed of the inputs.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How results are written.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// Earlier results (--format json) to compare with.
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+    /// Exit code 6 if a median is slower than in --compare by more than this.
+    #[arg(long, value_name = "PERCENT", requires = "compare")]
+    fail_over: Option<f64>,
+    /// Measure the device's peaks first, and set rows against them.
+    #[arg(long)]
+    peak: bool,
+    /// Draw the roofline with all rows; implies --peak.
+    #[arg(long, value_name = "FILE.svg")]
+    roofline: Option<PathBuf>,
+    /// List what would be measured.
+    #[arg(long)]
+    list: bool,
+    /// Landmarks of whole programs, and of the programs that cases are taken from.
+    #[arg(long, value_name = "K", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    landmarks: u16,
+    /// Samples a landmark and step of whole programs [default: the configuration's].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    batch: Option<u16>,
+    #[command(flatten)]
+    compute: super::Compute,
+}
+
+/// Beside the shapes of the default configuration: what convolutions are usually compared on.
+const REFERENCE: [&str; 2] = ["h=128,ci=32,co=32,kh=3", "h=128,ci=64,co=64,kh=1"];
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=3600.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "not between 0 and 3600".into())
+}
+
+pub fn run(args: Args) -> Result<u8> {
+    watch_interrupts(args.compute.quiet);
+    args.compute.install(|| bench(&args))
+}
+
+fn bench(args: &Args) -> Result<u8> {
+    let base = args.compare.as_deref().map(Results::read).transpose()?;
+    let settings =
+        Settings { landmarks: args.landmarks.into(), batch: args.batch.map(usize::from), ..Settings::default() };
+    let registry = Op::samples();
+    let kernels: Vec<BenchCase> = kernels(args, &settings)?;
+    let workloads = workloads(args);
+    if kernels.is_empty() && workloads.is_empty() {
+        let cause = format!("nothing to measure is called {}; --list shows all names", args.filter.join(" or "));
+        return Err(Error::Usage(cause));
+    }
+    if args.list {
+        return list(&kernels, &workloads);
+    }
+    let effort = Effort { warmup: args.warmup, min_time: args.min_time, slope: args.slope };
+    let device = args.compute.select()?;
+    let peaks = match args.peak || args.roofline.is_some() {
+        true => Some(Peaks::measure(&device, args.dtype, &effort)?),
+        false => None,
+    };
+    let suite = Suite {
+        device,
+        device_spec: args.compute.device.clone(),
+        dtype: args.dtype,
+        effort,
+        cold: args.cold,
+        verify: args.verify,
+        seed: args.seed,
+        peaks,
+        registry,
+    };
+    let (results, wrong) = measure(args, &suite, &settings, &kernels, &workloads)?;
+    let changes = base.map(|base| compare(&results.rows, &base)).unwrap_or_default();
+    let format = if args.compute.json { Format::Json } else { args.format };
+    super::print(results.write(format, &changes))?;
+    if let (Some(path), Some(peaks)) = (&args.roofline, &results.peaks) {
+        write_atomic(path, roofline(&results.rows, peaks, &suite.device.name()).as_bytes())?;
+    }
+    let slower = args.fail_over.and_then(|percent| slower(&results.rows, &changes, percent));
+    let failed: Vec<String> = wrong.into_iter().chain(slower).collect();
+    if failed.is_empty() { Ok(0) } else { Err(Error::Verification(failed.join("; "))) }
+}
+
+/// The cases that the arguments name.
+fn kernels(args: &Args, settings: &Settings) -> Result<Vec<BenchCase>> {
+    let mut all = Vec::new();
+    for json in &args.case {
+        let case: BenchCase = serde_json::from_str(json).map_err(|e| Error::Usage(format!("--case {json}: {e}")))?;
+        case.cost()?;
+        all.push(case);
+    }
+    for text in &args.shape {
+        all.extend(shape::parse(text)?.iter().flat_map(|extents| extents.cases()));
+    }
+    if args.case.is_empty() && args.shape.is_empty() && Op::NAMES.iter().any(|name| wanted(args, name)) {
+        let mut programs = Vec::new();
+        for workload in Workload::ALL {
+            programs.extend(workload.programs(settings)?.into_iter().map(|(_, program)| program));
+        }
+        all.extend(cases(&programs, &Op::samples()));
+        for text in REFERENCE {
+            all.extend(shape::parse(text)?.iter().flat_map(|extents| extents.cases()));
+        }
+    }
+    all.retain(|case| wanted(args, case.op.name()));
+    Ok(all)
+}
+
+/// Whole programs have no variants, no shapes and one precision.
+fn workloads(args: &Args) -> Vec<Workload> {
+    let kernels_only = !args.case.is_empty() || !args.shape.is_empty() || args.cold || args.dtype == Dtype::F64;
+    Workload::ALL.into_iter().filter(|w| !kernels_only && wanted(args, &w.row_name())).collect()
+}
+
+fn wanted(args: &Args, name: &str) -> bool {
+    args.filter.is_empty() || args.filter.iter().any(|part| name.contains(part.as_str()))
+}
+
+fn list(kernels: &[BenchCase], workloads: &[Workload]) -> Result<u8> {
+    let mut text = String::new();
+    for case in kernels {
+        let cost = case.cost()?;
+        let (flops, bytes) = (si(cost.flops as f64, "FLOP"), si(cost.bytes as f64, "B"));
+        text += &format!("{:<28}{flops:>12}{bytes:>11}  {}\n", case.op.name(), case.shapes()?);
+    }
+    workloads.iter().for_each(|workload| text += &format!("{}\n", workload.row_name()));
+    super::print(text)?;
+    Ok(0)
+}
+
+/// All rows; and what was wrong, which has none.
+fn measure(
+    args: &Args,
+    suite: &Suite,
+    settings: &Settings,
+    kernels: &[BenchCase],
+    workloads: &[Workload],
+) -> Result<(Results, Vec<String>)> {
+    let mut results =
+        Results { onemark: env!("CARGO_PKG_VERSION").into(), peaks: suite.peaks.clone(), rows: Vec::new() };
+    let mut wrong = Vec::new();
+    for case in kernels {
+        let variants = match args.variant.as_deref() {
+            None => vec![None],
+            Some("all") => match suite.variants(case)? {
+                none if none.is_empty() => vec![None],
+                all => all.into_iter().map(Some).collect(),
+            },
+            Some(name) => suite.variants(case)?.into_iter().filter(|&variant| variant == name).map(Some).collect(),
+        };
+        for variant in variants {
+            check_stopped()?;
+            match suite.kernel(case, variant) {
+                Ok(row) => results.rows.push(row),
+                // The others are worth knowing.
+                Err(Error::Verification(cause)) => wrong.push(cause),
+                Err(other) => return Err(other),
+            }
+        }
+    }
+    for &workload in workloads {
+        check_stopped()?;
+        results.rows.push(suite.workload(workload, settings)?);
+    }
+    Ok((results, wrong))
+}
+
+fn check_stopped() -> Result<()> {
+    if stopped() { Err(Error::Interrupted) } else { Ok(()) }
+}
