@@ -4,13 +4,16 @@
 //! of a convolution (rows are output pixels, columns are taps) and of its weight gradient (rows are taps, columns are output
 //! pixels), without an im2col buffer. The right operand has contiguous rows, padded to a multiple of [`LANES`].
 //!
-//! One tile of `MR x NR` results lives in registers while `k` runs; each result is one chain of fused multiply-adds over
-//! ascending `k`. So its bits depend neither on tile sizes nor on the processor, as long as it has fused multiply-adds
-//! (x86-64-v3 and later, aarch64). The tile is plain code on arrays, which the compiler turns into vectors for each level of
-//! instruction set; the level is chosen when the program runs.
+//! One tile of `MR` rows and `NV` vectors of columns lives in registers while `k` runs; each result is one chain of fused
+//! multiply-adds over ascending `k`. So its bits depend neither on tile sizes nor on the processor, as long as it has fused
+//! multiply-adds (x86-64-v3 and later, aarch64). The tile is one generic function over [`Vector`]s; the widest that the processor
+//! has is chosen when the program runs.
 #![allow(unsafe_code)]
 
 use crate::kernel::Real;
+use std::any::TypeId;
+#[cfg(target_arch = "x86_64")]
+use std::arch::is_x86_feature_detected;
 
 /// What the rows of a right operand are padded to a multiple of.
 pub const LANES: usize = 8;
@@ -113,35 +116,47 @@ pub fn gemm<T: Real>([m, n, k]: [usize; 3], a: Left<T>, b: Right<T>, start: Star
     );
     assert!(m * n <= c.len(), "the result reaches beyond its slice");
     let product = Product { m, n, k, a, b, start };
-    #[cfg(target_arch = "x86_64")]
-    {
-        if std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("avx512vl") {
-            // SAFETY: the processor has the features, just asked.
-            return unsafe { with_avx512(product, c) };
+    // SAFETY: the three slices hold all elements that the product touches, just checked; the processor has the features asked
+    // for; the vectors' items are `T`s.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if TypeId::of::<T>() == TypeId::of::<f32>() {
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
+                return with_avx512(product, c);
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                return with_avx2(product, c);
+            }
         }
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-            // SAFETY: as above.
-            return unsafe { with_avx2(product, c) };
+        #[cfg(target_arch = "aarch64")]
+        if TypeId::of::<T>() == TypeId::of::<f32>() {
+            return product.panels::<std::arch::aarch64::float32x4_t, 8, 2>(0, c);
         }
-    }
-    if cfg!(target_arch = "aarch64") {
-        product.run::<8, 8, true>(c);
-    } else {
-        // Without the instruction a fused multiply-add is a slow call.
-        product.run::<4, 8, false>(c);
+        product.panels::<Plain<T>, 4, 1>(0, c);
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512vl,fma")]
-fn with_avx512<T: Real>(product: Product<T>, c: &mut [T]) {
-    if size_of::<T>() == 4 { product.run::<8, 32, true>(c) } else { product.run::<8, 16, true>(c) }
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+unsafe fn with_avx512<T: Real>(product: Product<T>, c: &mut [T]) {
+    use std::arch::x86_64::{__m256, __m512};
+    // SAFETY: the caller's.
+    unsafe {
+        let column = product.panels::<__m512, 8, 2>(0, c);
+        let column = product.panels::<__m512, 8, 1>(column, c);
+        product.panels::<__m256, 8, 1>(column, c);
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn with_avx2<T: Real>(product: Product<T>, c: &mut [T]) {
-    if size_of::<T>() == 4 { product.run::<6, 16, true>(c) } else { product.run::<6, 8, true>(c) }
+unsafe fn with_avx2<T: Real>(product: Product<T>, c: &mut [T]) {
+    use std::arch::x86_64::__m256;
+    // SAFETY: the caller's.
+    unsafe {
+        let column = product.panels::<__m256, 6, 2>(0, c);
+        product.panels::<__m256, 6, 1>(column, c);
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -154,64 +169,179 @@ struct Product<'a, T> {
     start: Start<'a, T>,
 }
 
+/// The widest tile.
+const WIDEST: usize = 32;
+/// The tallest tile.
+const TALLEST: usize = 8;
+
 impl<T: Real> Product<'_, T> {
-    /// Panels of columns as wide as `NR` at most, each over all rows: the panel stays in cache.
+    /// Panels of `NV` vectors of columns from `column` on, as many as fit the padded width, each over all rows: the panel of
+    /// `b` stays in cache. Returns the first column that is left.
+    ///
+    /// # Safety
+    /// The operands' slices hold every element of the product, `V`'s items are `T`s, and the processor has `V`'s instructions.
     #[inline(always)]
-    fn run<const MR: usize, const NR: usize, const FMA: bool>(&self, c: &mut [T]) {
-        let mut column = 0;
-        while column < self.n {
-            match padded(self.n - column) {
-                width if width >= 32 && NR >= 32 => column += self.panel::<MR, 32, FMA>(column, c),
-                width if width >= 16 && NR >= 16 => column += self.panel::<MR, 16, FMA>(column, c),
-                _ => column += self.panel::<MR, 8, FMA>(column, c),
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn panel<const MR: usize, const NR: usize, const FMA: bool>(&self, column: usize, c: &mut [T]) -> usize {
-        for first in (0..self.m).step_by(MR) {
-            self.tile::<MR, NR, FMA>(first, column, c);
-        }
-        NR
-    }
-
-    /// Rows `first..first + MR` and columns `column..column + NR` of the result; those outside it are computed from the last
-    /// row or from padding, and not stored.
-    #[inline(always)]
-    fn tile<const MR: usize, const NR: usize, const FMA: bool>(&self, first: usize, column: usize, c: &mut [T]) {
-        let Self { m, n, a, b, .. } = *self;
-        let (rows, width) = (MR.min(m - first), NR.min(n - column));
-        let mut sums = [[T::zero(); NR]; MR];
-        match self.start {
-            Start::Zero => {}
-            Start::Row(row) => sums.iter_mut().for_each(|sums| sums[..width].copy_from_slice(&row[column..][..width])),
-            Start::Sum => {
-                for (i, sums) in sums.iter_mut().enumerate().take(rows) {
-                    sums[..width].copy_from_slice(&c[(first + i) * n + column..][..width]);
+    unsafe fn panels<V: Vector, const MR: usize, const NV: usize>(&self, mut column: usize, c: &mut [T]) -> usize {
+        let width = NV * V::LEN;
+        while column + width <= padded(self.n) {
+            for first in (0..self.m).step_by(MR) {
+                let (rows, columns) = (MR.min(self.m - first), width.min(self.n - column));
+                if (rows, columns) == (MR, width) {
+                    let c = &mut c[first * self.n + column..];
+                    // SAFETY: the caller's; `c` holds `MR` rows of `width` elements from here on.
+                    unsafe { self.tile::<V, MR, NV>(first, rows, column, self.start, c.as_mut_ptr(), self.n) };
+                    continue;
                 }
-            }
-        }
-        let starts: [usize; MR] = std::array::from_fn(|i| a.rows.at(first + i.min(rows - 1)));
-        let (inner, near) = (a.columns.inner, a.columns.near);
-        for run in 0..self.k / inner {
-            let left: [&[T]; MR] =
-                std::array::from_fn(|i| &a.data[starts[i] + run * a.columns.far..][..(inner - 1) * near + 1]);
-            let right = &b.data[run * inner * b.row + column..];
-            for k in 0..inner {
-                let right: &[T; NR] = right[k * b.row..][..NR].try_into().expect("of this length");
-                for i in 0..MR {
-                    let factor = left[i][k * near];
-                    for j in 0..NR {
-                        sums[i][j] =
-                            if FMA { factor.mul_add(right[j], sums[i][j]) } else { factor * right[j] + sums[i][j] };
+                let mut edge = [T::zero(); TALLEST * WIDEST];
+                let row = |i: usize| (first + i) * self.n + column;
+                for (i, edge) in edge.chunks_exact_mut(width).enumerate().take(rows) {
+                    match self.start {
+                        Start::Zero => {}
+                        Start::Row(start) => edge[..columns].copy_from_slice(&start[column..][..columns]),
+                        Start::Sum => edge[..columns].copy_from_slice(&c[row(i)..][..columns]),
                     }
                 }
+                // SAFETY: the caller's; `edge` holds `MR` rows of `width` elements.
+                unsafe { self.tile::<V, MR, NV>(first, rows, column, Start::Sum, edge.as_mut_ptr(), width) };
+                for (i, edge) in edge.chunks_exact(width).enumerate().take(rows) {
+                    c[row(i)..][..columns].copy_from_slice(&edge[..columns]);
+                }
+            }
+            column += width;
+        }
+        column
+    }
+
+    /// The `MR` rows from `first` on and `NV` vectors of columns from `column` on, into rows of `c` that lie `c_row` apart. Rows
+    /// beyond the first `rows` repeat the last of those.
+    ///
+    /// # Safety
+    /// As for [`Product::panels`]; `c` holds `MR` such rows.
+    #[inline(always)]
+    unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(
+        &self,
+        first: usize,
+        rows: usize,
+        column: usize,
+        start: Start<T>,
+        c: *mut T,
+        c_row: usize,
+    ) {
+        let Self { k, a, b, .. } = *self;
+        let starts: [usize; MR] = std::array::from_fn(|i| a.rows.at(first + i.min(rows - 1)));
+        let (left, right, c) = (a.data.as_ptr(), b.data.as_ptr().cast::<V::Item>(), c.cast::<V::Item>());
+        // SAFETY: the caller's: every row is below `m`, every column below `k` or the padded `n`.
+        unsafe {
+            let mut sums: [[V; NV]; MR] = match start {
+                Start::Zero => [[V::splat(V::Item::default()); NV]; MR],
+                Start::Row(row) => {
+                    let row = row[column..][..NV * V::LEN].as_ptr().cast::<V::Item>();
+                    [std::array::from_fn(|j| V::load(row.add(j * V::LEN))); MR]
+                }
+                Start::Sum => std::array::from_fn(|i| std::array::from_fn(|j| V::load(c.add(i * c_row + j * V::LEN)))),
+            };
+            let mut right = right.add(column);
+            for run in 0..k / a.columns.inner {
+                let mut left = left.add(run * a.columns.far);
+                for _ in 0..a.columns.inner {
+                    let columns: [V; NV] = std::array::from_fn(|j| V::load(right.add(j * V::LEN)));
+                    for i in 0..MR {
+                        let factor = V::splat(*left.add(starts[i]).cast::<V::Item>());
+                        for j in 0..NV {
+                            sums[i][j] = V::multiply_add(factor, columns[j], sums[i][j]);
+                        }
+                    }
+                    left = left.wrapping_add(a.columns.near);
+                    right = right.wrapping_add(b.row);
+                }
+            }
+            for (i, sums) in sums.iter().enumerate() {
+                for (j, sum) in sums.iter().enumerate() {
+                    sum.store(c.add(i * c_row + j * V::LEN));
+                }
             }
         }
-        for (i, sums) in sums.iter().enumerate().take(rows) {
-            c[(first + i) * n + column..][..width].copy_from_slice(&sums[..width]);
+    }
+}
+
+/// Numbers in one register.
+trait Vector: Copy {
+    /// `f32`, or the number of a [`Plain`] vector.
+    type Item: Copy + Default;
+    /// How many.
+    const LEN: usize;
+
+    /// # Safety
+    /// The processor has the vector's instructions, here and below.
+    unsafe fn splat(x: Self::Item) -> Self;
+    /// # Safety
+    /// `from` points at [`LEN`](Self::LEN) items.
+    unsafe fn load(from: *const Self::Item) -> Self;
+    /// # Safety
+    /// `to` points at [`LEN`](Self::LEN) items.
+    unsafe fn store(self, to: *mut Self::Item);
+    /// `a b + c`.
+    ///
+    /// # Safety
+    /// As for [`Vector::splat`].
+    unsafe fn multiply_add(a: Self, b: Self, c: Self) -> Self;
+}
+
+macro_rules! vector {
+    ($arch:ident::$vector:ident, $len:literal, $splat:ident, $load:ident, $store:ident, |$a:ident, $b:ident, $c:ident| $fma:expr) => {
+        impl Vector for std::arch::$arch::$vector {
+            type Item = f32;
+            const LEN: usize = $len;
+            #[inline(always)]
+            unsafe fn splat(x: f32) -> Self {
+                // SAFETY: the caller's, here and below.
+                unsafe { std::arch::$arch::$splat(x) }
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const f32) -> Self {
+                unsafe { std::arch::$arch::$load(from) }
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut f32) {
+                unsafe { std::arch::$arch::$store(to, self) }
+            }
+            #[inline(always)]
+            unsafe fn multiply_add($a: Self, $b: Self, $c: Self) -> Self {
+                use std::arch::$arch::*;
+                unsafe { $fma }
+            }
         }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+vector!(x86_64::__m512, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, |a, b, c| _mm512_fmadd_ps(a, b, c));
+#[cfg(target_arch = "x86_64")]
+vector!(x86_64::__m256, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, |a, b, c| _mm256_fmadd_ps(a, b, c));
+#[cfg(target_arch = "aarch64")]
+vector!(aarch64::float32x4_t, 4, vdupq_n_f32, vld1q_f32, vst1q_f32, |a, b, c| vfmaq_f32(c, a, b));
+
+/// Where no vector of `T` is known: for `f64`, which checks and is not in a hurry, and for processors without the
+/// instructions, where a fused multiply-add would be a slow call.
+#[derive(Clone, Copy)]
+struct Plain<T>([T; LANES]);
+
+impl<T: Real> Vector for Plain<T> {
+    type Item = T;
+    const LEN: usize = LANES;
+    unsafe fn splat(x: T) -> Self {
+        Self([x; LANES])
+    }
+    unsafe fn load(from: *const T) -> Self {
+        // SAFETY: the caller's.
+        Self(unsafe { from.cast::<[T; LANES]>().read() })
+    }
+    unsafe fn store(self, to: *mut T) {
+        // SAFETY: the caller's.
+        unsafe { to.cast::<[T; LANES]>().write(self.0) }
+    }
+    unsafe fn multiply_add(a: Self, b: Self, c: Self) -> Self {
+        Self(std::array::from_fn(|i| a.0[i] * b.0[i] + c.0[i]))
     }
 }
 

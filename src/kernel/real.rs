@@ -5,7 +5,7 @@ use std::iter::Sum;
 use std::ops::AddAssign;
 
 /// `f32` or `f64`.
-pub trait Real: num_traits::Float + bytemuck::Pod + AddAssign + Sum + Default + Debug + Send + Sync {
+pub trait Real: num_traits::Float + bytemuck::Pod + AddAssign + Sum + Default + Debug + Send + Sync + 'static {
     /// The nearest value to a double.
     fn of(x: f64) -> Self;
 
