@@ -1,7 +1,8 @@
 //! Runs of programs with a clock around each launch.
 
-use super::executor::{Bound, GpuExecutor};
+use super::executor::GpuExecutor;
 use super::launch::SUBMIT_BUDGET;
+use super::loaded::Bound;
 use super::stamps::Stamps;
 use crate::Result;
 use crate::timing::{Clock, Span, Timing};
