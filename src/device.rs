@@ -82,6 +82,14 @@ impl Device {
         matches!(self.unit, Unit::Cpu)
     }
 
+    /// How [`Device::select`] is asked for it.
+    pub fn spec(&self) -> String {
+        match &self.unit {
+            Unit::Cpu => "cpu".into(),
+            Unit::Gpu(adapter) => format!("gpu:{}", adapter.info.index),
+        }
+    }
+
     /// The largest arena that a program may have, bytes; none where memory alone limits it.
     pub fn arena_limit(&self) -> Option<u64> {
         match &self.unit {

@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// How results are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// Columns for people.
     Table,

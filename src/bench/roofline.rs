@@ -63,7 +63,7 @@ pub fn roofline(rows: &[Row], peaks: &Peaks, device: &str) -> String {
     for tick in y.ticks() {
         let at = y.at(tick);
         put(&mut svg, format_args!("<path class=\"g\" d=\"M{LEFT} {at:.1}H{right}\"/>"));
-        let label = si(tick, "FLOP/s").replace(".00", "");
+        let label = si(tick, "FLOP/s").replace(".00", "").replace(".0 ", " ");
         put(
             &mut svg,
             format_args!("<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>", LEFT - 8.0, at + 4.0),

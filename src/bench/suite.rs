@@ -24,8 +24,6 @@ use std::time::Instant;
 pub struct Suite {
     /// Where.
     pub device: Device,
-    /// How it was named on the command line, for replays.
-    pub device_spec: String,
     /// Numbers.
     pub dtype: Dtype,
     /// How long.
@@ -42,8 +40,8 @@ pub struct Suite {
     pub registry: Vec<Sample<Op>>,
 }
 
-/// Elements written to clear caches: 256 MiB.
-const EVICTED: usize = 1 << 26;
+/// Elements written to clear caches: 128 MiB in f32, the most that any GPU binds.
+const EVICTED: usize = 1 << 25;
 
 impl Suite {
     /// The GPU variants that a case can run in: those that the tile's choice could take; none on the CPU and for kernels that
@@ -169,7 +167,8 @@ impl Suite {
     }
 
     fn replay(&self) -> String {
-        let mut words = format!("onemark bench --device {} --seed {}", self.device_spec, self.seed);
+        let (device, threads) = (self.device.spec(), rayon::current_num_threads());
+        let mut words = format!("onemark bench --device {device} --threads {threads} --seed {}", self.seed);
         if self.dtype != Dtype::F32 {
             words += &format!(" --dtype {}", self.dtype.name());
         }
@@ -214,7 +213,6 @@ mod tests {
     fn suite(device: Device, dtype: Dtype) -> Suite {
         Suite {
             device,
-            device_spec: "cpu".into(),
             dtype,
             effort: Effort { warmup: Duration::ZERO, min_time: Duration::ZERO, slope: false },
             cold: false,

@@ -1,6 +1,6 @@
 //! `onemark bench`: how fast each kernel and each program is on a device, and whether it is right.
 
-use super::progress::{stopped, watch_interrupts};
+use super::progress::{Meter, stopped, watch_interrupts};
 use crate::bench::case::{BenchCase, cases};
 use crate::bench::compare::{compare, slower};
 use crate::bench::format::{Format, Results};
@@ -13,6 +13,7 @@ use crate::bench::suite::Suite;
 use crate::bench::workload::{Settings, Workload};
 use crate::data::labels::write_atomic;
 use crate::kernel::Op;
+use crate::learn::pipeline::Progress;
 use crate::units::si;
 use crate::{Error, Result};
 use std::path::PathBuf;
@@ -120,7 +121,6 @@ fn bench(args: &Args) -> Result<u8> {
     };
     let suite = Suite {
         device,
-        device_spec: args.compute.device.clone(),
         dtype: args.dtype,
         effort,
         cold: args.cold,
@@ -168,7 +168,11 @@ fn kernels(args: &Args, settings: &Settings) -> Result<Vec<BenchCase>> {
 
 /// Whole programs have no variants, no shapes and one precision.
 fn workloads(args: &Args) -> Vec<Workload> {
-    let kernels_only = !args.case.is_empty() || !args.shape.is_empty() || args.cold || args.dtype == Dtype::F64;
+    let kernels_only = !args.case.is_empty()
+        || !args.shape.is_empty()
+        || args.cold
+        || args.dtype == Dtype::F64
+        || args.variant.as_ref().is_some_and(|name| name != "all");
     Workload::ALL.into_iter().filter(|w| !kernels_only && wanted(args, &w.row_name())).collect()
 }
 
@@ -199,7 +203,14 @@ fn measure(
     let mut results =
         Results { onemark: env!("CARGO_PKG_VERSION").into(), peaks: suite.peaks.clone(), rows: Vec::new() };
     let mut wrong = Vec::new();
+    let (mut meter, mut done, total) = (Meter::new(args.compute.quiet), 0, kernels.len() + workloads.len());
+    let mut begin = |done: &mut usize| {
+        *done += 1;
+        meter.show(Progress { stage: "bench", done: *done, total, loss: None });
+        if stopped() { Err(Error::Interrupted) } else { Ok(()) }
+    };
     for case in kernels {
+        begin(&mut done)?;
         let variants = match args.variant.as_deref() {
             None => vec![None],
             Some("all") => match suite.variants(case)? {
@@ -209,7 +220,6 @@ fn measure(
             Some(name) => suite.variants(case)?.into_iter().filter(|&variant| variant == name).map(Some).collect(),
         };
         for variant in variants {
-            check_stopped()?;
             match suite.kernel(case, variant) {
                 Ok(row) => results.rows.push(row),
                 // The others are worth knowing.
@@ -219,12 +229,13 @@ fn measure(
         }
     }
     for &workload in workloads {
-        check_stopped()?;
+        begin(&mut done)?;
         results.rows.push(suite.workload(workload, settings)?);
     }
-    Ok((results, wrong))
-}
-
-fn check_stopped() -> Result<()> {
-    if stopped() { Err(Error::Interrupted) } else { Ok(()) }
+    match &args.variant {
+        Some(name) if results.rows.is_empty() && wrong.is_empty() => {
+            Err(Error::Usage(format!("--variant {name}: none of these kernels has it on {}", suite.device.name())))
+        }
+        _ => Ok((results, wrong)),
+    }
 }

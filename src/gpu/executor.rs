@@ -2,22 +2,16 @@
 
 use super::adapter::{Adapter, DeviceInfo};
 use super::device::{Device, Need};
-use super::launch::{self, Launch};
+use super::launch;
+use super::loaded::{self, Loaded, PATIENCE};
 use super::pipeline::{Pipelines, UNIFORM_STRIDE};
-use super::shaders::{self, Variant};
 #[cfg(doc)]
 use crate::Error;
 use crate::Result;
-use crate::kernel::{Bind, Operand};
-use crate::plan::{Place, Program, Slot, Step};
+use crate::kernel::Operand;
+use crate::plan::{Place, Program, Slot};
 use crate::tape::Region;
 use std::collections::BTreeMap;
-use std::time::Duration;
-
-/// How long a run may take beyond what its FLOPs cost on the slowest device, a software one.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// FLOPs a second of that device.
-const SLOWEST: u64 = 200_000_000;
 
 /// Runs programs on a GPU. Programs share persistent buffers; runs do not overlap, so that one arena serves all.
 ///
@@ -43,80 +37,6 @@ pub struct GpuExecutor {
 struct Memory {
     buffer: wgpu::Buffer,
     len: usize,
-}
-
-/// A program with everything that does not change between runs.
-pub(super) struct Loaded {
-    program: Program,
-    pub need: Need,
-    dispatches: Vec<Prepared>,
-    uniforms: wgpu::Buffer,
-    bind_groups: Vec<wgpu::BindGroup>,
-    generation: u64,
-    /// Elements of all outputs.
-    output_len: usize,
-}
-
-/// A dispatch of a program.
-struct Prepared {
-    step: usize,
-    pipeline: wgpu::ComputePipeline,
-    variant: &'static Variant,
-    /// The slots it binds.
-    slots: Vec<usize>,
-    launches: Vec<Launch>,
-    /// Index of its first uniform block.
-    uniform: usize,
-    /// FLOPs or bytes.
-    work: u64,
-}
-
-/// A launch of a loaded program, ready to be recorded.
-pub(super) struct Bound<'a> {
-    dispatch: &'a Prepared,
-    bind_group: &'a wgpu::BindGroup,
-    uniform: u32,
-    grid: [u32; 2],
-    /// FLOPs or bytes.
-    pub work: u64,
-}
-
-impl Bound<'_> {
-    pub fn record(&self, pass: &mut wgpu::ComputePass) {
-        pass.set_pipeline(&self.dispatch.pipeline);
-        pass.set_bind_group(0, self.bind_group, &[self.uniform]);
-        pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
-    }
-
-    /// The step of the program that it belongs to.
-    pub fn step(&self) -> usize {
-        self.dispatch.step
-    }
-
-    /// The shader variant.
-    pub fn variant(&self) -> &'static str {
-        self.dispatch.variant.name
-    }
-}
-
-impl Loaded {
-    /// All launches in order.
-    pub fn launches(&self) -> impl Iterator<Item = Bound<'_>> {
-        self.dispatches.iter().zip(&self.bind_groups).flat_map(|(dispatch, bind_group)| {
-            dispatch.launches.iter().enumerate().map(move |(i, launch)| Bound {
-                dispatch,
-                bind_group,
-                uniform: (dispatch.uniform + i) as u32 * UNIFORM_STRIDE as u32,
-                grid: launch.grid,
-                work: dispatch.work / dispatch.launches.len() as u64,
-            })
-        })
-    }
-
-    /// How long a run may take.
-    pub fn patience(&self) -> Duration {
-        PATIENCE + Duration::from_secs(self.program.cost().flops / SLOWEST)
-    }
 }
 
 impl GpuExecutor {
@@ -156,7 +76,7 @@ impl GpuExecutor {
             let limit = format!(", a tensor has at most {limit} ({} has {})", slot.name, bytes(slot.operand.span()));
             return Err(self.device.out_of_memory(&need, limit));
         }
-        let (dispatches, blocks) = self.prepare(&program)?;
+        let (dispatches, blocks) = loaded::prepare(&program, &self.device, &mut self.pipelines, self.budget)?;
         let uniforms = self.upload_uniforms(&blocks, &need)?;
         let output_len = program.outputs.iter().map(|&i| program.slots[i].operand.span()).sum();
         if program.arena_len > self.arena.len {
@@ -300,32 +220,6 @@ impl GpuExecutor {
         encoder
     }
 
-    /// The dispatches of a program and their uniform blocks.
-    fn prepare(&mut self, program: &Program) -> Result<(Vec<Prepared>, Vec<u8>)> {
-        let (mut dispatches, mut blocks) = (Vec::new(), Vec::new());
-        for (index, step) in program.steps.iter().enumerate() {
-            let operands = |slots: &[usize]| slots.iter().map(|&i| program.slots[i].operand).collect::<Vec<Operand>>();
-            for dispatch in step.op.gpu(&operands(&step.inputs), &operands(&step.outputs)) {
-                let variant = shaders::find(dispatch.shader).expect("a kernel names variants of the table");
-                assert_eq!(variant.params, dispatch.params.len(), "Params of {}", variant.name);
-                assert_eq!(variant.storage, dispatch.binds.len(), "bindings of {}", variant.name);
-                let work = step.cost.flops.max(step.cost.bytes);
-                let launches = launch::cut(dispatch.groups, work, self.budget);
-                let uniform = blocks.len() / UNIFORM_STRIDE as usize;
-                for launch in &launches {
-                    let start = blocks.len();
-                    blocks.extend(launch.base.to_le_bytes());
-                    blocks.extend(&dispatch.params);
-                    blocks.resize(start + UNIFORM_STRIDE as usize, 0);
-                }
-                let slots = dispatch.binds.iter().map(|&bind| slot_of(step, bind)).collect();
-                let pipeline = self.pipelines.get(&self.device, variant)?;
-                dispatches.push(Prepared { step: index, pipeline, variant, slots, launches, uniform, work });
-            }
-        }
-        Ok((dispatches, blocks))
-    }
-
     fn upload_uniforms(&self, blocks: &[u8], need: &Need) -> Result<wgpu::Buffer> {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let buffer = self.device.buffer("uniforms", blocks.len() as u64, usage, need)?;
@@ -420,14 +314,6 @@ impl Memory {
 
 fn staging(device: &Device, len: usize, need: &Need) -> Result<wgpu::Buffer> {
     device.buffer("staging", bytes(len), wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST, need)
-}
-
-fn slot_of(step: &Step, bind: Bind) -> usize {
-    match bind {
-        Bind::In(i) => step.inputs[i],
-        Bind::Out(i) => step.outputs[i],
-        Bind::Scratch => step.scratch.expect("a kernel that binds scratch asks for it"),
-    }
 }
 
 fn bytes(elements: usize) -> u64 {

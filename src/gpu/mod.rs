@@ -11,6 +11,7 @@ mod adapter;
 mod device;
 mod executor;
 mod launch;
+mod loaded;
 mod pipeline;
 pub(crate) mod shaders;
 mod stamps;

@@ -97,7 +97,7 @@ impl Kernel for Copy {
     const NAME: &'static str = "copy";
 
     fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>> {
-        expect(Self::NAME, x[0].slice_len() % 4 == 0, || format!("{:?} is not in fours", x[0]))?;
+        expect(Self::NAME, x[0].slice_len().is_multiple_of(4), || format!("{:?} is not in fours", x[0]))?;
         Ok(vec![x[0]])
     }
 

@@ -66,6 +66,7 @@ fn what_cannot_be_measured_is_said() {
         (&["--shape", "h=0"], "`0` is not"),
         (&["--case", "{}"], "--case {}: missing field"),
         (&["--compare", "none.json"], "none.json: cannot read"),
+        (&["conv2d", "--shape", "h=4", "--device", "cpu", "--variant", "conv2d_small"], "none of these kernels has it"),
     ] {
         let done = bench(args);
         assert!(matches!(done.status.code(), Some(2 | 3)) && stderr(&done).contains(cause), "{}", stderr(&done));

@@ -11,6 +11,7 @@ use crate::kernel::softmax::Target;
 use crate::plan::Program;
 use crate::random::Stream;
 use crate::tape::{Init, Region, Tape};
+use crate::timing::Clock;
 
 const STATE: [Region; 5] = [Region::Params, Region::Grads, Region::Moment1, Region::Moment2, Region::Ema];
 
@@ -198,6 +199,30 @@ fn programs_share_buffers_that_grow() {
     gpu.write(Region::Data, &[4.0]).unwrap();
     assert_eq!(gpu.run(small, &[]).unwrap(), [[9.0, 5.0, 7.0]]);
     assert_eq!(gpu.read(Region::Data).unwrap()[..4], [4.0, 2.0, 3.0, 0.0]);
+}
+
+#[test]
+fn every_launch_is_timed_with_timestamps_and_without() {
+    let Some(mut gpu) = executor() else { return };
+    let mut tape = Tape::new();
+    let x = tape.input("x", [1, 1, 1, 1, 3]);
+    let y = tape.scale_shift(x, 2.0, 1.0).unwrap();
+    let z = tape.add(y, y).unwrap();
+    tape.output(z);
+    let index = gpu.load(Program::new(&tape)).unwrap();
+    for stamped in [None, Some(false)] {
+        gpu.stamped = stamped;
+        gpu.upload(index, &[&[1.0, 2.0, 3.0]]).unwrap();
+        let timing = gpu.repeat(index, 1).unwrap();
+        assert_eq!(gpu.outputs(index).unwrap(), [[6.0, 10.0, 14.0]]);
+        let seen: Vec<_> = timing.spans.iter().map(|span| (span.step, span.variant)).collect();
+        assert_eq!(seen, [(0, "scale_shift"), (1, "binary")]);
+        assert!(timing.clock == Clock::Submissions || stamped.is_none());
+        let three = gpu.repeat(index, 3).unwrap();
+        assert_eq!(three.spans.len(), 6);
+        assert!(three.spans.windows(2).all(|pair| pair[0].start + pair[0].time <= pair[1].start));
+    }
+    assert!(gpu.elapse(index, 3).unwrap() > std::time::Duration::ZERO);
 }
 
 #[test]
