@@ -4,7 +4,7 @@
 //! model. The metadata's one key `onemark` is a [`Header`] in JSON. A file of another layout, version or landmark count is
 //! refused with the first tensor that does not fit.
 
-use crate::data::labels::{read_capped, write_atomic};
+use crate::data::files::{read_capped, write_atomic};
 use crate::learn::config::Config;
 use crate::learn::matching::Features;
 use crate::learn::propose::TemplateFeatures;

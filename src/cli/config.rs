@@ -1,6 +1,6 @@
 //! The settings of a run: defaults, a TOML file over them, `--set` over that.
 
-use crate::data::labels::read_capped;
+use crate::data::files::read_capped;
 use crate::learn::config::{Config, Fault};
 use crate::{Error, Result};
 use std::collections::BTreeMap;

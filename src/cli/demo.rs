@@ -154,7 +154,7 @@ pub fn demo(out: &Path, device: &Device, seed: u64, observer: &mut dyn Observer)
     }
     pages::write(&run, &report)?;
     let json = serde_json::to_vec_pretty(&summary).expect("a summary is JSON");
-    crate::data::labels::write_atomic(run.file("summary.json"), &json)?;
+    crate::data::files::write_atomic(run.file("summary.json"), &json)?;
     Ok((summary, table(&contenders)))
 }
 

@@ -1,6 +1,7 @@
 //! `onemark eval`: predictions against truth.
 
-use crate::data::labels::{Labels, write_atomic};
+use crate::data::files::write_atomic;
+use crate::data::labels::Labels;
 use crate::eval::{Options, Spacing, evaluate};
 use crate::{Error, Result};
 use std::path::PathBuf;

@@ -1,7 +1,8 @@
 //! Reports put together from what a run left in its folder.
 
 use super::contest::{Contender, Named};
-use crate::data::labels::{LabelRow, Labels, scale_point, write_atomic};
+use crate::data::files::write_atomic;
+use crate::data::labels::{LabelRow, Labels, scale_point};
 use crate::learn::checkpoint::{RunDir, StageLog};
 use crate::learn::pipeline::{log_file, weights_file};
 use crate::model::{Kind, Model};

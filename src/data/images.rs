@@ -14,8 +14,8 @@ use image::{
 };
 use rayon::prelude::*;
 
+use crate::data::files::{read_capped, write_atomic};
 use crate::data::gray::GrayImage;
-use crate::data::labels::{read_capped, write_atomic};
 use crate::error::{Error, Result};
 
 /// The largest image that is read, in pixels; checked on the header, before pixels are allocated.

@@ -1,5 +1,6 @@
 //! Images and labels.
 
+pub mod files;
 pub mod gray;
 #[cfg(feature = "cli")]
 pub mod images;

@@ -6,7 +6,7 @@
 use super::config::Config;
 use super::labels::{PseudoLabels, UpdateLog};
 use super::trainer::STATE;
-use crate::data::labels::{read_capped, write_atomic};
+use crate::data::files::{read_capped, write_atomic};
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::de::DeserializeOwned;
