@@ -19,6 +19,7 @@ pub mod gpu;
 pub mod kernel;
 pub mod learn;
 pub mod model;
+mod nearest;
 pub mod nn;
 pub mod plan;
 pub mod random;

@@ -1,6 +1,6 @@
 //! The native CSV, cells quoted as in RFC 4180. Columns may stand in any order, and unknown ones are ignored.
 
-use super::{LabelRow, Labels, list, shown};
+use super::{LabelRow, Labels, MAX_COORDINATE, list, shown};
 use crate::error::{Error, Result};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -78,8 +78,12 @@ impl Labels {
             let (width, height) = (size(columns.width)?, size(columns.height)?);
             let mut points = Vec::with_capacity(columns.landmarks.len());
             let mut scores = Vec::with_capacity(if with_scores { columns.landmarks.len() } else { 0 });
+            let coordinate = |column: usize| match number(column)? {
+                Some(v) if v.abs() > MAX_COORDINATE => Err(at(column, format!("{v} is no place in pixels"))),
+                v => Ok(v),
+            };
             for l in &columns.landmarks {
-                points.push(match (number(l.x)?, number(l.y)?) {
+                points.push(match (coordinate(l.x)?, coordinate(l.y)?) {
                     (Some(x), Some(y)) => Some([x, y]),
                     (None, None) => None,
                     (x, _) => return Err(at(if x.is_none() { l.x } else { l.y }, "empty, but its twin is not".into())),
@@ -273,6 +277,7 @@ mod tests {
             (format!("{h}1,1,1,0,0\n\n1,1,1,0,0\n"), "line 4, column \"image\": \"1\" has a row already, at line 2"),
             (format!("{h}1,1,1,nan,0\n"), "line 2, column \"a_x\": \"nan\" is not a finite number"),
             (format!("{h}1,1,1,0,1e999\n"), "line 2, column \"a_y\": \"1e999\""),
+            (format!("{h}1,1,1,-1e9,1e10\n"), "line 2, column \"a_y\": 10000000000 is no place in pixels"),
             (format!("{h}1,1,1,0,\n"), "line 2, column \"a_y\": empty"),
             (format!("{h}1,0,1,0,0\n"), "line 2, column \"width\": \"0\" is not a size"),
             (format!("{h}1,1,,0,0\n"), "line 2, column \"height\": \"\" is not a size"),

@@ -152,6 +152,7 @@ mod tests {
             (image("{\"b\":{\"x\":1,\"y\":1}}"), "landmark \"b\": not among"),
             (image("{\"a\":null,\"a\":null}"), "landmark \"a\": given twice"),
             (image("{\"a\":{\"x\":1e999,\"y\":1}}"), "number out of range"),
+            (image("{\"a\":{\"x\":1e308,\"y\":1}}"), "landmark \"a\": not a place in pixels"),
             (image("{\"a\":{\"score\":2}}"), "its score is not in 0..1"),
         ] {
             let message = Labels::from_json(&text, "t.json").unwrap_err().to_string();

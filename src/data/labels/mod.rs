@@ -17,9 +17,12 @@ use std::path::Path;
 
 use super::files::{read_capped, write_atomic};
 use crate::error::{Error, Result};
+use crate::nearest::nearest;
 
 /// The largest label file that is read.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
+/// The farthest coordinate in pixels, to either side: farther is no place in an image, and would overflow in what follows.
+pub const MAX_COORDINATE: f64 = 1e9;
 
 /// `[x, y]` in pixels of the image whose size the row states, pixel centres at integers.
 pub type Point = [f64; 2];
@@ -60,6 +63,11 @@ impl LabelRow {
 /// Pixel centres are at integers, so edges, not centres, coincide: `x' = (x + 0.5) * to / from - 0.5`.
 pub fn scale_point(p: Point, from: (f64, f64), to: (f64, f64)) -> Point {
     [(p[0] + 0.5) * (to.0 / from.0) - 0.5, (p[1] + 0.5) * (to.1 / from.1) - 0.5]
+}
+
+/// Whether an image of size `from` may be one of size `to`, scaled: each side is within a pixel of what the other demands.
+pub fn same_shape(from: (f64, f64), to: (f64, f64)) -> bool {
+    (from.0 * to.1 / to.0 - from.1).abs() <= 1.0 && (from.1 * to.0 / to.1 - from.0).abs() <= 1.0
 }
 
 impl Labels {
@@ -116,8 +124,12 @@ impl Labels {
     pub fn template(&self, path: impl AsRef<Path>, image: &str) -> Result<&LabelRow> {
         let path = path.as_ref();
         let row = self.row(image).ok_or_else(|| {
-            let have = list(self.rows.iter().map(|row| row.image.as_str()));
-            Error::input(path, format!("no row for the template image {image:?}; the file has {have}"))
+            let images = || self.rows.iter().map(|row| row.image.as_str());
+            let hint = match nearest(image, images()) {
+                Some(near) => format!("did you mean {}?", shown(near)),
+                None => format!("the file has {}", list(images())),
+            };
+            Error::input(path, format!("no row for the template image {image:?}; {hint}"))
         })?;
         for (k, name) in self.names.iter().enumerate() {
             let at = |cause| Error::input_at(path, format!("image {image:?}, landmark {name:?}"), cause);
@@ -158,10 +170,10 @@ impl Labels {
             if row.points.len() != names.len() || !(row.scores.is_empty() || row.scores.len() == names.len()) {
                 return fail(image, "the number of points or scores is not that of the landmarks");
             }
-            let bad_point = |p: &Option<Point>| p.is_some_and(|p| !p.iter().all(|v| v.is_finite()));
+            let bad_point = |p: &Option<Point>| p.is_some_and(|p| !p.iter().all(|v| v.abs() <= MAX_COORDINATE));
             let bad_score = |s: &Option<f64>| s.is_some_and(|s| !(0.0..=1.0).contains(&s));
             if let Some(k) = row.points.iter().position(bad_point) {
-                return fail(format!("{image}, landmark {}", shown(&self.names[k])), "not finite");
+                return fail(format!("{image}, landmark {}", shown(&self.names[k])), "not a place in pixels");
             }
             if let Some(k) = row.scores.iter().position(bad_score) {
                 return fail(format!("{image}, landmark {}", shown(&self.names[k])), "its score is not in 0..1");
@@ -224,7 +236,7 @@ mod tests {
             let rows = (0..1 + next() % 4).map(|i| {
                 let mut real = |missing: bool| {
                     let v = f64::from_bits(next());
-                    (!missing && v.is_finite()).then_some(v)
+                    (!missing && v.abs() <= MAX_COORDINATE).then_some(v)
                 };
                 let points: Vec<_> = names.iter().map(|_| Some([real(false)?, real(false)?])).collect();
                 let mut scores: Vec<_> = names.iter().map(|_| real(i == 1).map(|v| v.abs().min(1.0))).collect();
@@ -295,6 +307,8 @@ mod tests {
     #[test]
     fn scaling_keeps_edges_and_inverts() {
         assert_eq!(scale_point([-0.5, 9.5], (10.0, 10.0), (4.0, 20.0)), [-0.5, 19.5]);
+        assert!(same_shape((774.0, 960.0), (1935.0, 2400.0)) && same_shape((33.0, 21.0), (16.0, 10.0)));
+        assert!(!same_shape((100.0, 50.0), (100.0, 60.0)) && !same_shape((100.0, 50.0), (50.0, 100.0)));
         let p = scale_point(scale_point([3.0, 7.25], (10.0, 10.0), (7.0, 3.0)), (7.0, 3.0), (10.0, 10.0));
         assert!((p[0] - 3.0).abs() < 1e-12 && (p[1] - 7.25).abs() < 1e-12);
     }
