@@ -5,7 +5,8 @@ use super::demo::{conclusion, table};
 use super::eval::Length;
 use super::pages;
 use super::progress::{Meter, watch_interrupts};
-use super::train::RunInfo;
+use super::pseudo_labels;
+use super::run_info::RunInfo;
 use crate::data::files::write_atomic;
 use crate::data::images::expand_inputs;
 use crate::data::labels::Labels;
@@ -75,24 +76,18 @@ fn compare(
     observer: &mut dyn Observer,
 ) -> Result<(Summary, String)> {
     let start = Instant::now();
+    let (run, info) = (RunDir::open(run), RunInfo::read(run)?);
     let to = RunDir::create(out)?;
-    if !run.join(RunInfo::FILE).is_file() {
-        return Err(Error::input(run, "holds no run of `onemark train`"));
-    }
-    let run = RunDir::create(run)?;
-    let info: RunInfo = run.read_json(RunInfo::FILE)?;
-    let truth = Labels::read(truth_path)?;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut known = Labels::read(truth_path)?.select(&info.landmarks);
     // The template itself is no test: its truth was the training's one annotation.
-    let truth = truth.select(&info.landmarks);
-    let rows: Vec<_> = truth.rows.iter().filter(|row| row.image != info.template).cloned().collect();
-    let truth = Labels { names: truth.names, rows };
-    let paths = expand_inputs(inputs)?.into_iter().filter(|path| truth.row(&name(path)).is_some());
+    known.rows.retain(|row| row.image != info.template);
+    let paths = expand_inputs(inputs)?.into_iter().filter(|path| known.row(&name(path)).is_some());
     let paths: Vec<PathBuf> = paths.collect();
     let images = super::file_names(&paths)?.into_iter().zip(super::read_images(&paths)?);
     let images: Vec<Named> = images.map(|(name, image)| Named { name, image }).collect();
-    let rows = truth.rows.iter().filter(|row| images.iter().any(|named| named.name == row.image)).cloned().collect();
-    let truth = Labels { names: truth.names, rows };
+    let rows = known.rows.iter().filter(|row| images.iter().any(|named| named.name == row.image)).cloned().collect();
+    let truth = Labels { names: known.names.clone(), rows };
     if images.is_empty() {
         return Err(Error::input(truth_path, "has no row for any of the images (the template does not count)"));
     }
@@ -133,6 +128,7 @@ fn compare(
     };
     let native = info.images.iter().map(|image| image.width.max(image.height)).max().unwrap_or(1);
     pages::add_training(&mut report, &run, native, unit)?;
+    pseudo_labels::add_errors(&mut report, &run, &info, &known, &options)?;
     if let Some(best) = contenders.last() {
         pages::add_gallery(&mut report, best, &images, &truth, 6);
     }

@@ -1,6 +1,6 @@
 //! `onemark inspect`: what a weights file or a run's folder holds.
 
-use super::train::RunInfo;
+use super::run_info::RunInfo;
 use crate::learn::checkpoint::RunDir;
 use crate::learn::config::Config;
 use crate::learn::pipeline::weights_file;
@@ -139,11 +139,7 @@ impl Weights {
 }
 
 fn describe_run(path: &Path) -> Result<Run> {
-    if !path.join(RunInfo::FILE).is_file() {
-        return Err(Error::input(path, format!("not a run: it has no {}", RunInfo::FILE)));
-    }
-    let dir = RunDir::create(path)?;
-    let info: RunInfo = dir.read_json(RunInfo::FILE)?;
+    let (dir, info) = (RunDir::open(path), RunInfo::read(path)?);
     let config = dir.config()?;
     let mut weights = Vec::new();
     for kind in Kind::ALL {

@@ -12,6 +12,9 @@ mod eval;
 mod inspect;
 mod pages;
 mod progress;
+mod pseudo_labels;
+mod run_info;
+mod sheet;
 mod train;
 
 use crate::data::gray::GrayImage;

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
+/// How the names of temporary files end: nobody else's may be removed.
+const TEMPORARY: &str = ".onemark-tmp";
+
 /// Writes `path` whole or not at all: a temporary file beside it, fsync, rename, fsync of the folder.
 ///
 /// A link is followed; a pipe or device such as `/dev/stdout` is written directly, for a rename would replace it.
@@ -27,7 +30,7 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temp_name = std::ffi::OsString::from(".");
     temp_name.push(name);
-    temp_name.push(format!(".{}.{}.tmp", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
+    temp_name.push(format!(".{}-{}{TEMPORARY}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
     let temp: PathBuf = parent.join(temp_name);
     let written = (|| {
         let mut file = File::options().write(true).create_new(true).open(&temp)?;
@@ -42,6 +45,47 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     // Makes the rename itself durable; not every system can open a folder, and the content is safe either way.
     let _ = File::open(parent).and_then(|folder| folder.sync_all());
     Ok(())
+}
+
+/// Removes what writes that were killed left in `folder`, of the files whose names `of` accepts.
+///
+/// A write that is still going on in another process fails by that, so `of` must only accept what this process alone writes.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn remove_leftovers(folder: impl AsRef<Path>, of: impl Fn(&str) -> bool) -> Result<()> {
+    let io = |source| Error::io(folder.as_ref(), "read", source);
+    for entry in folder.as_ref().read_dir().map_err(io)? {
+        let entry = entry.map_err(io)?;
+        if entry.file_name().to_str().and_then(written_as).is_some_and(&of) {
+            let path = entry.path();
+            std::fs::remove_file(&path).map_err(|e| Error::io(path, "remove", e))?;
+        }
+    }
+    Ok(())
+}
+
+/// The file that a temporary one was to become.
+fn written_as(temporary: &str) -> Option<&str> {
+    let (name, _writer) = temporary.strip_prefix('.')?.strip_suffix(TEMPORARY)?.rsplit_once('.')?;
+    Some(name)
+}
+
+/// A hash of a file's bytes (FNV-1a, 64 bits), to tell whether it is still the same.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn fingerprint(path: impl AsRef<Path>) -> Result<String> {
+    let io = |source| Error::io(path.as_ref(), "read", source);
+    let mut file = File::open(path.as_ref()).map_err(io)?;
+    let (mut hash, mut part) = (0xcbf2_9ce4_8422_2325_u64, vec![0; 1 << 16]);
+    loop {
+        let n = file.read(&mut part).map_err(io)?;
+        if n == 0 {
+            return Ok(format!("{hash:016x}"));
+        }
+        hash = part[..n].iter().fold(hash, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
+    }
 }
 
 /// Reads a whole file of at most `max` bytes.
@@ -80,7 +124,13 @@ mod tests {
         write_atomic(folder.join("whole"), b"23").unwrap();
         assert_eq!(read_capped(folder.join("whole"), 2).unwrap(), b"23");
         assert!(read_capped(folder.join("whole"), 1).unwrap_err().to_string().contains("larger than"));
+        assert_eq!(fingerprint(folder.join("whole")).unwrap().len(), 16);
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+        for name in [".whole.7-0.onemark-tmp", ".other.7-1.onemark-tmp", ".whole.7-2.tmp", "whole.7-3.onemark-tmp"] {
+            std::fs::write(folder.join(name), b"").unwrap();
+        }
+        remove_leftovers(&folder, |name| name == "whole").unwrap();
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 4, "only what was to become `whole`");
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }
