@@ -22,13 +22,15 @@ use std::time::Instant;
 /// Images whose errors are followed through joint training, at most.
 const SEESAW_IMAGES: usize = 40;
 
-/// Compare the methods of a run on images with annotations: errors, sizes and times of copying the template, match, joint,
-/// single and fused, as far as the run has them, and the seesaw of joint training.
+/// Compare the methods of a run on images with annotations.
 ///
-/// Writes report.html, summary.json and one landmark file a method. The template itself is left out.
+/// Errors, sizes and times of copying the template, match, joint, single and fused, as far as the run has them, and the
+/// seesaw of joint training. Writes report.html, summary.json and one landmark file a method. The template itself is left
+/// out; other training images that the annotations name also tell how far their pseudo-labels are off.
 #[derive(clap::Args)]
+#[command(override_usage = "onemark compare [OPTIONS] <RUN> --images <IMAGES>... --truth <FILE>")]
 pub struct Args {
-    /// Folder of a run of `train`.
+    /// Folder of a run of `train` or `demo`.
     run: PathBuf,
     /// Images: files, folders or patterns; those that the truth does not name are left out.
     #[arg(long, value_name = "IMAGES", required = true, num_args = 1..)]

@@ -69,11 +69,13 @@ fn phantoms(seed: u64, indices: std::ops::Range<usize>) -> Set {
     Set { images, labels: Labels { names: LANDMARKS.map(String::from).into(), rows } }
 }
 
-/// The whole job on phantoms of a hand that the program draws itself: one is annotated, all methods are trained and
-/// compared. Writes summary.json and report.html.
+/// The whole job on phantoms that the program draws itself.
+///
+/// Draws radiographs of hands, annotates one, trains all methods and compares them on others. Writes report.html,
+/// summary.json, the weights, the images of the test and the truth.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder of the results. What a demonstration of the same seed left there is resumed.
+    /// Folder of the run. What a demonstration of the same seed left there is resumed.
     #[arg(long, value_name = "DIR", default_value = "onemark-demo")]
     out: PathBuf,
     /// Seed of phantoms and training.

@@ -33,7 +33,7 @@ pub struct Args {
     /// Where the landmarks go, .csv or .json; replaced if it is there.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Folder for a picture of each image with its landmarks, at most 1200 pixels long.
+    /// Folder for a picture of each image with its landmarks, none of the images' own; 1200 pixels long at most.
     #[arg(long, value_name = "DIR")]
     overlay: Option<PathBuf>,
     /// Go on with a detection that was stopped: keep what FILE has by the same weights of images that have not changed.

@@ -190,7 +190,7 @@ impl Run {
             text += &format!("{:<12}{} ({bytes} bytes)\n", kind.name(), file.display());
         }
         if let Some(Stand { stage, step, steps, .. }) = &self.checkpoint {
-            text += &format!("checkpoint  {stage}, step {step} of {steps}; go on with train --resume\n");
+            text += &format!("checkpoint  {stage}, step {step} of {steps}; can be resumed\n");
         }
         text
     }

@@ -218,7 +218,7 @@ const PICTURES: usize = 4;
 fn page(args: &Args, run: &RunDir, device: &Device, task: &Task, names: &[String], start: Instant) -> Result<()> {
     let mut page = Report {
         title: format!("onemark train: {} images, template {}", names.len(), task.template_name),
-        conclusion: "Losses and pseudo-labels; errors need truth: see `onemark compare`.".into(),
+        conclusion: "Losses and pseudo-labels. Errors need truth: onemark compare finds them.".into(),
         unit: if args.spacing.is_some() { "mm" } else { "px" }.into(),
         landmarks: task.landmarks.clone(),
         provenance: Provenance {

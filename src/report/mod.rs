@@ -96,9 +96,9 @@ pub struct LossCurves {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PseudoLabels {
-    /// Error against the truth, in the report's unit, where the truth is known.
+    /// Mean error against the truth at the steps where it is known, in the report's unit.
     pub error: Vec<Curve>,
-    /// Spread under augmentation, in the report's unit.
+    /// Mean distance between predictions in two views, and mean step of accepted updates, in the report's unit.
     pub spread: Vec<Curve>,
     /// Updates accepted at each step.
     #[serde(deserialize_with = "number")]

@@ -26,15 +26,15 @@ pub fn pseudo_labels(out: &mut String, report: &Report) {
     let charts = [
         (
             line("Pseudo-label error over training", &format!("mean error, {unit}"), &labels.error),
-            "Error of the pseudo-labels against the truth, which serves evaluation alone.",
+            "Mean error of the pseudo-labels before the first and after the last update. The truth serves evaluation alone.",
         ),
         (
-            line("Pseudo-label spread over training", &format!("spread, {unit}"), &labels.spread),
-            "Spread of the predictions under augmentation.",
+            line("Pseudo-label spread and steps over training", &format!("mean distance, {unit}"), &labels.spread),
+            "How far predictions in two views lie apart, and how far accepted updates would move a label.",
         ),
         (
             line("Pseudo-label updates over training", "updates", &updates),
-            "Updates that the gate accepted and refused (confidence, spread, shape, step).",
+            "Updates that the gates of spread, shape and step accepted and refused.",
         ),
         (
             svg::scatter(&axes, &series(&confidence)),
@@ -74,7 +74,7 @@ pub fn losses(out: &mut String, report: &Report) {
     }
     out.push_str("<section>\n<h2>Training losses</h2>\n<p class=\"m\">Lines are means over stretches of steps, bands the range within each.</p>\n<div class=\"grid\">\n");
     for (l, chart) in charts {
-        let caption = if l.log { format!("{}. Logarithmic loss axis.", l.stage) } else { format!("{}.", l.stage) };
+        let caption = format!("Loss of stage {}{}.", l.stage, if l.log { ", on a logarithmic axis" } else { "" });
         figure(out, &chart, &caption, false);
     }
     out.push_str("</div>\n</section>\n");

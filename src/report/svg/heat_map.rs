@@ -22,6 +22,7 @@ pub fn heat_map(
         return String::new();
     }
     let full = sizes[(sizes.len() - 1) * 95 / 100].max(1e-9);
+    let decimals = (1. - full.log10().floor()).clamp(2., 9.) as usize; // two significant digits, whatever the size
     let left = 16. + rows.iter().map(|r| text_width(&cut(r, 24))).fold(text_width(strip_label), f64::max);
     let (top, row_h, width) = (40., 20., (FULL - 14. - left) / columns.len() as f64);
     let bottom = top + row_h * rows.len() as f64;
@@ -42,7 +43,13 @@ pub fn heat_map(
         }
         out.push_str(&label(x + 68., 20., "start", "", text));
     }
-    out.push_str(&label(left + 372., 20., "start", "m", &format!("full colour: {} {unit} or more", fixed(full, 2))));
+    out.push_str(&label(
+        left + 372.,
+        20.,
+        "start",
+        "m",
+        &format!("full colour: {} {unit} or more", fixed(full, decimals)),
+    ));
     let gap = if width > 8. { 1. } else { 0. };
     for (i, name) in rows.iter().enumerate() {
         let y = top + row_h * i as f64;

@@ -35,7 +35,7 @@ fn xy_chart(axes: &Axes, series: &[Series], dots: bool) -> String {
     let ticks = y.ticks(5.);
     let left = 14. + ticks.iter().map(|t| text_width(&t.1)).fold(0., f64::max);
     let names =
-        if direct { shown.iter().map(|s| text_width(&cut(&s.name, 16)) * 1.12 + 12.).fold(12., f64::max) } else { 12. };
+        if direct { shown.iter().map(|s| text_width(&cut(&s.name, 16)) * 1.3 + 12.).fold(12., f64::max) } else { 12. };
     let Some(x) = Scale::new(points().map(|p| p.0), false, false, left, HALF - names) else { return String::new() };
 
     let mut out = label(2., 16., "start", "m", axes.y);
