@@ -17,7 +17,6 @@ use std::path::Path;
 
 use super::files::{read_capped, write_atomic};
 use crate::error::{Error, Result};
-use crate::nearest::nearest;
 
 /// The largest label file that is read.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -124,12 +123,8 @@ impl Labels {
     pub fn template(&self, path: impl AsRef<Path>, image: &str) -> Result<&LabelRow> {
         let path = path.as_ref();
         let row = self.row(image).ok_or_else(|| {
-            let images = || self.rows.iter().map(|row| row.image.as_str());
-            let hint = match nearest(image, images()) {
-                Some(near) => format!("did you mean {}?", shown(near)),
-                None => format!("the file has {}", list(images())),
-            };
-            Error::input(path, format!("no row for the template image {image:?}; {hint}"))
+            let have = list(self.rows.iter().map(|row| row.image.as_str()));
+            Error::input(path, format!("no row for the template image {image:?}; the file has {have}"))
         })?;
         for (k, name) in self.names.iter().enumerate() {
             let at = |cause| Error::input_at(path, format!("image {image:?}, landmark {name:?}"), cause);
