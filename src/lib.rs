@@ -21,6 +21,7 @@ pub mod gpu;
 pub mod kernel;
 pub mod learn;
 pub mod model;
+mod nearest;
 pub mod nn;
 pub mod parity;
 pub mod plan;

@@ -4,7 +4,7 @@
 //! model. The metadata's one key `onemark` is a [`Header`] in JSON. A file of another layout, version or landmark count is
 //! refused with the first tensor that does not fit.
 
-use crate::data::labels::{read_capped, write_atomic};
+use crate::data::files::{read_capped, write_atomic};
 use crate::learn::config::Config;
 use crate::learn::matching::Features;
 use crate::learn::propose::TemplateFeatures;
@@ -13,7 +13,7 @@ use crate::tape::{Layout, Region, Tape};
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// Version of the file's layout.
@@ -183,6 +183,13 @@ impl Model {
             serde_json::from_str(header).map_err(|e| refuse(format!("its header cannot be read: {e}; train again")))?;
         if header.landmarks.is_empty() || header.landmarks.len() > 10_000 {
             return Err(refuse(format!("it names {} landmarks", header.landmarks.len())));
+        }
+        let mut names = HashSet::new();
+        if let Some(name) = header.landmarks.iter().find(|name| name.is_empty() || !names.insert(name.as_str())) {
+            return Err(refuse(format!("its landmark {name:?} has no name or the name of another; train again")));
+        }
+        if let Some(mm) = header.spacing.filter(|mm| !(mm.is_finite() && *mm > 0.0)) {
+            return Err(refuse(format!("its spacing is {mm} mm a pixel, but must be above 0; train again")));
         }
         header.config.faults().map_err(|fault| refuse(format!("its header's {}: {}", fault.key, fault.cause)))?;
         let (matching, net) = header.layouts();

@@ -11,7 +11,7 @@ use crate::bench::row::Dtype;
 use crate::bench::shape;
 use crate::bench::suite::Suite;
 use crate::bench::workload::{Settings, Workload};
-use crate::data::labels::write_atomic;
+use crate::data::files::write_atomic;
 use crate::kernel::Op;
 use crate::learn::pipeline::Progress;
 use crate::units::si;

@@ -5,9 +5,11 @@ use super::demo::{conclusion, table};
 use super::eval::Length;
 use super::pages;
 use super::progress::{Meter, watch_interrupts};
-use super::train::RunInfo;
+use super::pseudo_labels;
+use super::run_info::RunInfo;
+use crate::data::files::write_atomic;
 use crate::data::images::expand_inputs;
-use crate::data::labels::{Labels, write_atomic};
+use crate::data::labels::Labels;
 use crate::device::Device;
 use crate::eval::{Options, Spacing};
 use crate::learn::checkpoint::RunDir;
@@ -20,13 +22,15 @@ use std::time::Instant;
 /// Images whose errors are followed through joint training, at most.
 const SEESAW_IMAGES: usize = 40;
 
-/// Compare the methods of a run on images with annotations: errors, sizes and times of copying the template, match, joint,
-/// single and fused, as far as the run has them, and the seesaw of joint training.
+/// Compare the methods of a run on images with annotations.
 ///
-/// Writes report.html, summary.json and one landmark file a method. The template itself is left out.
+/// Errors, sizes and times of copying the template, match, joint, single and fused, as far as the run has them, and the
+/// seesaw of joint training. Writes report.html, summary.json and one landmark file a method. The template itself is left
+/// out; other training images that the annotations name also tell how far their pseudo-labels are off.
 #[derive(clap::Args)]
+#[command(override_usage = "onemark compare [OPTIONS] <RUN> --images <IMAGES>... --truth <FILE>")]
 pub struct Args {
-    /// Folder of a run of `train`.
+    /// Folder of a run of `train` or `demo`.
     run: PathBuf,
     /// Images: files, folders or patterns; those that the truth does not name are left out.
     #[arg(long, value_name = "IMAGES", required = true, num_args = 1..)]
@@ -74,24 +78,18 @@ fn compare(
     observer: &mut dyn Observer,
 ) -> Result<(Summary, String)> {
     let start = Instant::now();
+    let (run, info) = (RunDir::open(run), RunInfo::read(run)?);
     let to = RunDir::create(out)?;
-    if !run.join(RunInfo::FILE).is_file() {
-        return Err(Error::input(run, "holds no run of `onemark train`"));
-    }
-    let run = RunDir::create(run)?;
-    let info: RunInfo = run.read_json(RunInfo::FILE)?;
-    let truth = Labels::read(truth_path)?;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut known = Labels::read(truth_path)?.select(&info.landmarks);
     // The template itself is no test: its truth was the training's one annotation.
-    let truth = truth.select(&info.landmarks);
-    let rows: Vec<_> = truth.rows.iter().filter(|row| row.image != info.template).cloned().collect();
-    let truth = Labels { names: truth.names, rows };
-    let paths = expand_inputs(inputs)?.into_iter().filter(|path| truth.row(&name(path)).is_some());
+    known.rows.retain(|row| row.image != info.template);
+    let paths = expand_inputs(inputs)?.into_iter().filter(|path| known.row(&name(path)).is_some());
     let paths: Vec<PathBuf> = paths.collect();
     let images = super::file_names(&paths)?.into_iter().zip(super::read_images(&paths)?);
     let images: Vec<Named> = images.map(|(name, image)| Named { name, image }).collect();
-    let rows = truth.rows.iter().filter(|row| images.iter().any(|named| named.name == row.image)).cloned().collect();
-    let truth = Labels { names: truth.names, rows };
+    let rows = known.rows.iter().filter(|row| images.iter().any(|named| named.name == row.image)).cloned().collect();
+    let truth = Labels { names: known.names.clone(), rows };
     if images.is_empty() {
         return Err(Error::input(truth_path, "has no row for any of the images (the template does not count)"));
     }
@@ -132,6 +130,7 @@ fn compare(
     };
     let native = info.images.iter().map(|image| image.width.max(image.height)).max().unwrap_or(1);
     pages::add_training(&mut report, &run, native, unit)?;
+    pseudo_labels::add_errors(&mut report, &run, &info, &known, &options)?;
     if let Some(best) = contenders.last() {
         pages::add_gallery(&mut report, best, &images, &truth, 6);
     }

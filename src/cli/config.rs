@@ -1,7 +1,8 @@
 //! The settings of a run: defaults, a TOML file over them, `--set` over that.
 
-use crate::data::labels::read_capped;
+use crate::data::files::read_capped;
 use crate::learn::config::{Config, Fault};
+use crate::nearest::edits;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -157,21 +158,6 @@ fn nearest(key: &str) -> String {
         (whole.min(2 + 2 * edits(&last(key), &last(k))), whole)
     };
     known.into_iter().min_by_key(cost).unwrap_or_default()
-}
-
-/// Levenshtein's distance.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, a) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

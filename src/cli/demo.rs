@@ -1,9 +1,11 @@
 //! `onemark demo`: the whole job on procedural phantoms of a hand, from one annotated image to a fused detector.
 
 use super::contest::{Contender, Named, Summary, contest, seesaw};
-use super::pages;
 use super::progress::{Meter, watch_interrupts};
+use super::run_info::RunInfo;
+use super::{pages, pseudo_labels};
 use crate::data::gray::GrayImage;
+use crate::data::images::write_png_gray;
 use crate::data::labels::{LabelRow, Labels};
 use crate::data::phantom::{LANDMARKS, phantom};
 use crate::device::Device;
@@ -52,7 +54,7 @@ fn phantoms(seed: u64, indices: std::ops::Range<usize>) -> Set {
         .map(|index| {
             let (width, height) = SIZE;
             let phantom = phantom(seed, index as u64, width, height);
-            let name = format!("phantom-{index:03}");
+            let name = format!("phantom-{index:03}.png");
             let row = LabelRow {
                 image: name.clone(),
                 width: width as u32,
@@ -67,11 +69,13 @@ fn phantoms(seed: u64, indices: std::ops::Range<usize>) -> Set {
     Set { images, labels: Labels { names: LANDMARKS.map(String::from).into(), rows } }
 }
 
-/// The whole job on phantoms of a hand that the program draws itself: one is annotated, all methods are trained and
-/// compared. Writes summary.json and report.html.
+/// The whole job on phantoms that the program draws itself.
+///
+/// Draws radiographs of hands, annotates one, trains all methods and compares them on others. Writes report.html,
+/// summary.json, the weights, the images of the test and the truth.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder of the results. What a demonstration of the same seed left there is resumed.
+    /// Folder of the run. What a demonstration of the same seed left there is resumed.
     #[arg(long, value_name = "DIR", default_value = "onemark-demo")]
     out: PathBuf,
     /// Seed of phantoms and training.
@@ -113,7 +117,7 @@ pub fn demo(out: &Path, device: &Device, seed: u64, observer: &mut dyn Observer)
         landmarks: train.labels.names.clone(),
         images: train.images.into_iter().map(|named| named.image).collect(),
         template: 0,
-        template_name: "phantom-000".into(),
+        template_name: train.labels.rows[0].image.clone(),
         annotation: annotation.clone(),
         spacing: None,
     };
@@ -123,7 +127,11 @@ pub fn demo(out: &Path, device: &Device, seed: u64, observer: &mut dyn Observer)
     if run.has(CONFIG) && run.config()? != config {
         return Err(Error::input(out, "holds another run; give another --out"));
     }
-    run.set_config(&config)?;
+    let names: Vec<String> = train.labels.rows.iter().map(|row| row.image.clone()).collect();
+    let info = RunInfo::new(&task, &names);
+    info.check(&run)?;
+    info.write(&run, &config)?;
+    write_test(&run, &test, &train.labels)?;
     Pipeline::new(&task, config, device, &run, observer).train(&Kind::ALL)?;
 
     let options = Options { thresholds: vec![2.0, 3.0, 4.0, 6.0], ..Options::default() };
@@ -149,13 +157,25 @@ pub fn demo(out: &Path, device: &Device, seed: u64, observer: &mut dyn Observer)
         ..Report::default()
     };
     pages::add_training(&mut report, &run, SIZE.0.max(SIZE.1), 1.0)?;
+    pseudo_labels::add_errors(&mut report, &run, &info, &train.labels, &options)?;
     if let Some(fused) = contenders.last() {
         pages::add_gallery(&mut report, fused, &test.images, &test.labels, 6);
     }
     pages::write(&run, &report)?;
     let json = serde_json::to_vec_pretty(&summary).expect("a summary is JSON");
-    crate::data::labels::write_atomic(run.file("summary.json"), &json)?;
+    crate::data::files::write_atomic(run.file("summary.json"), &json)?;
     Ok((summary, table(&contenders)))
+}
+
+/// The test's phantoms as files and the truth of all phantoms, so that `compare` can be run on the folder again.
+fn write_test(run: &RunDir, test: &Set, train: &Labels) -> Result<()> {
+    let folder = run.file("test");
+    std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, "create", e))?;
+    for Named { name, image } in &test.images {
+        write_png_gray(folder.join(name), image.width as u32, image.height as u32, &image.to_u8())?;
+    }
+    let rows = train.rows.iter().chain(&test.labels.rows).cloned().collect();
+    Labels { names: train.names.clone(), rows }.write(run.file("truth.csv"))
 }
 
 /// What was found, in one sentence.

@@ -1,9 +1,11 @@
 //! `onemark detect`: weights and images in, landmarks out.
 
 use super::progress::{Meter, stopped, watch_interrupts};
+use super::sheet::Sheet;
+use crate::data::files::remove_leftovers;
 use crate::data::gray::GrayImage;
 use crate::data::images::{expand_inputs, read_gray, write_png_rgb};
-use crate::data::labels::{LabelRow, Labels, scale_point};
+use crate::data::labels::{LabelRow, scale_point};
 use crate::detect::{Detection, Detector};
 use crate::learn::pipeline::Progress;
 use crate::model::Model;
@@ -13,12 +15,13 @@ use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Find landmarks in images.
 ///
 /// Positions are in pixels of each image as stored, pixel centres at integers, with scores in [0, 1].
-/// FILE is written after the first image and every few seconds.
+/// FILE is written after the first image and every few seconds; until all images are done, FILE.resume.json beside it says
+/// what --resume may keep.
 #[derive(clap::Args)]
 pub struct Args {
     /// Images: files, folders or patterns such as 'scans/*.png' (PNG, JPEG, TIFF, BMP).
@@ -30,10 +33,10 @@ pub struct Args {
     /// Where the landmarks go, .csv or .json; replaced if it is there.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Folder for a picture of each image with its landmarks, at most 1200 pixels long.
+    /// Folder for a picture of each image with its landmarks, none of the images' own; 1200 pixels long at most.
     #[arg(long, value_name = "DIR")]
     overlay: Option<PathBuf>,
-    /// Keep the images that FILE has already.
+    /// Go on with a detection that was stopped: keep what FILE has by the same weights of images that have not changed.
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
@@ -44,13 +47,15 @@ pub struct Args {
 const OVERLAY_SIDE: usize = 1200;
 /// Images that are read side by side, before they are looked at one by one.
 const READ_AHEAD: usize = 4;
-const SAVE_EVERY: Duration = Duration::from_secs(3);
 
 /// An image, and what belongs to it.
-struct Job {
-    path: PathBuf,
-    name: String,
-    overlay: Option<PathBuf>,
+pub struct Job {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its file name, by which its row goes.
+    pub name: String,
+    /// Where its picture is wanted.
+    pub overlay: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -79,15 +84,29 @@ fn detect(args: &Args) -> Result<u8> {
     check_out(&args.out)?;
     let model = Model::read(&args.weights)?;
     let jobs = jobs(args)?;
-    let mut sheet = Sheet::new(args, model.header.landmarks.clone())?;
+    let mut sheet = Sheet::new(&args.out, &args.weights, &model.header.landmarks)?;
+    if args.resume
+        && let Some(why) = sheet.resume(&jobs)?
+    {
+        args.compute.note(format!("{}: {why}; all images are looked at", args.out.display()));
+    }
+    sheet.tidy()?;
     if let Some(folder) = &args.overlay {
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "create", e))?;
+        let pictures: HashSet<String> = jobs.iter().filter_map(Job::picture).collect();
+        remove_leftovers(folder, |name| pictures.contains(name))?;
     }
-    let todo: Vec<&Job> = jobs.iter().filter(|job| !sheet.rows.contains_key(&job.name)).collect();
-    let looked = if todo.is_empty() { Ok(vec![]) } else { look(args, model, &todo, &jobs, &mut sheet) };
+    let (done, todo): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|job| sheet.has(job));
+    let looked = redraw(&done, &mut sheet).and_then(|()| match todo.is_empty() {
+        true => Ok(vec![]),
+        false => look(args, model, &todo, &jobs, &mut sheet),
+    });
     let saved = sheet.save(&jobs); // whatever stopped it
     let failed = looked?;
     saved?;
+    if failed.is_empty() {
+        sheet.complete()?;
+    }
     let summary = Summary {
         out: args.out.clone(),
         images: jobs.len(),
@@ -99,9 +118,24 @@ fn detect(args: &Args) -> Result<u8> {
     if args.compute.json {
         super::print_json(&summary)?;
     } else {
-        args.compute.note(format!("{}: {} of {} images", args.out.display(), sheet.rows.len(), jobs.len()));
+        let found = jobs.len() - summary.failed.len();
+        args.compute.note(format!("{}: {found} of {} images", args.out.display(), jobs.len()));
     }
     Ok(if summary.failed.is_empty() { 0 } else { 3 })
+}
+
+/// Draws the pictures that images with a row lack.
+fn redraw(done: &[&Job], sheet: &mut Sheet) -> Result<()> {
+    for job in done {
+        if stopped() {
+            return Err(Error::Interrupted);
+        }
+        if let Some(path) = job.overlay.as_ref().filter(|path| !sheet.drawn(job, path)) {
+            draw(path, &read_gray(&job.path)?, sheet.names(), sheet.row(job))?;
+            sheet.mark_drawn(job);
+        }
+    }
+    Ok(())
 }
 
 /// Looks at images one by one; returns those that cannot be read.
@@ -119,9 +153,9 @@ fn look(args: &Args, model: Model, todo: &[&Job], jobs: &[Job], sheet: &mut Shee
                 Ok(image) => {
                     let row = row(&job.name, &image, &detector.detect(&image)?);
                     if let Some(path) = &job.overlay {
-                        draw(path, &image, &sheet.names, &row)?;
+                        draw(path, &image, sheet.names(), &row)?;
                     }
-                    sheet.add(row, jobs)?;
+                    sheet.add(job, row, jobs)?;
                 }
                 Err(error) => {
                     meter.close();
@@ -153,8 +187,34 @@ fn check_out(out: &Path) -> Result<()> {
     }
 }
 
+/// Pictures beside images would be taken for images when the same folder or pattern is read again.
+fn check_overlay(folder: &Path, images: &[PathBuf]) -> Result<()> {
+    let Ok(folder_path) = folder.canonicalize() else { return Ok(()) }; // not there yet
+    let inside = |image: &&PathBuf| image.canonicalize().is_ok_and(|image| image.parent() == Some(&folder_path));
+    match images.iter().find(inside) {
+        Some(image) => {
+            let cause = format!(
+                "--overlay would put pictures beside {}, one of the images; choose another folder",
+                image.display()
+            );
+            Err(Error::input(folder, cause))
+        }
+        None => Ok(()),
+    }
+}
+
+impl Job {
+    /// The file name of its picture.
+    fn picture(&self) -> Option<String> {
+        Some(self.overlay.as_ref()?.file_name()?.to_string_lossy().into_owned())
+    }
+}
+
 fn jobs(args: &Args) -> Result<Vec<Job>> {
     let paths = expand_inputs(&args.images)?;
+    if let Some(folder) = &args.overlay {
+        check_overlay(folder, &paths)?;
+    }
     let names = super::file_names(&paths)?;
     let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let mut stems: BTreeMap<String, usize> = BTreeMap::new(); // in lower case: not every file system tells
@@ -200,53 +260,4 @@ fn draw(path: &Path, image: &GrayImage, names: &[String], row: &LabelRow) -> Res
     });
     let picture = overlay(&image.pixels, w, h, &points.collect::<Vec<_>>());
     write_png_rgb(path, picture.width as u32, picture.height as u32, &picture.data)
-}
-
-/// The landmarks so far, on their way into the file.
-struct Sheet {
-    out: PathBuf,
-    names: Vec<String>,
-    rows: BTreeMap<String, LabelRow>,
-    /// When the file was last written.
-    saved: Option<Instant>,
-}
-
-impl Sheet {
-    /// An empty one, or what the file holds already.
-    fn new(args: &Args, names: Vec<String>) -> Result<Self> {
-        let mut rows = BTreeMap::new();
-        if args.resume && args.out.is_file() {
-            let labels = Labels::read(&args.out)?;
-            if labels.names != names {
-                let cause = format!(
-                    "holds the landmarks {}, but the weights find {}; write into another --out",
-                    labels.names.join(", "),
-                    names.join(", ")
-                );
-                return Err(Error::input(&args.out, cause));
-            }
-            rows = labels.rows.into_iter().map(|row| (row.image.clone(), row)).collect();
-        }
-        Ok(Self { out: args.out.clone(), names, rows, saved: None })
-    }
-
-    fn add(&mut self, row: LabelRow, jobs: &[Job]) -> Result<()> {
-        self.rows.insert(row.image.clone(), row);
-        let due = self.saved.is_none_or(|saved| saved.elapsed() >= SAVE_EVERY);
-        if due { self.save(jobs) } else { Ok(()) }
-    }
-
-    /// Writes the rows in the order of the images, then those of other images that the file had.
-    fn save(&mut self, jobs: &[Job]) -> Result<()> {
-        if self.rows.is_empty() {
-            return Ok(());
-        }
-        let asked: HashSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
-        let first = jobs.iter().filter_map(|job| self.rows.get(&job.name));
-        let others = self.rows.values().filter(|row| !asked.contains(row.image.as_str()));
-        let labels = Labels { names: self.names.clone(), rows: first.chain(others).cloned().collect() };
-        labels.write(&self.out)?;
-        self.saved = Some(Instant::now());
-        Ok(())
-    }
 }

@@ -1,6 +1,7 @@
 //! `onemark eval`: predictions against truth.
 
-use crate::data::labels::{Labels, write_atomic};
+use crate::data::files::write_atomic;
+use crate::data::labels::Labels;
 use crate::eval::{Options, Spacing, evaluate};
 use crate::{Error, Result};
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 /// Compare detections with annotations: mean radial error and detection rates.
 ///
 /// Both files are landmark files (.csv or .json). Lengths are pixels of the truth's images, or millimetres with a spacing.
+/// Predictions made on the same images at another size are scaled.
 #[derive(clap::Args)]
 pub struct Args {
     /// The detections.

@@ -1,9 +1,9 @@
 //! `onemark inspect`: what a weights file or a run's folder holds.
 
-use super::train::RunInfo;
+use super::run_info::RunInfo;
 use crate::bench::workload::{Programs, Settings, Workload, detection};
+use crate::data::files::write_atomic;
 use crate::data::gray::GrayImage;
-use crate::data::labels::write_atomic;
 use crate::learn::checkpoint::RunDir;
 use crate::learn::config::Config;
 use crate::learn::pipeline::weights_file;
@@ -127,7 +127,7 @@ fn weights_programs(path: &Path) -> Result<Programs> {
 
 /// The training programs of a run and the fused model's detection, all landmarks at once.
 fn run_programs(path: &Path) -> Result<Programs> {
-    let (dir, info) = open_run(path)?;
+    let (dir, info) = (RunDir::open(path), RunInfo::read(path)?);
     let config = dir.config()?;
     let image = info.images.first().ok_or_else(|| Error::input(path, "a run without images"))?;
     let scale = config.local_side as f64 / image.width.max(image.height) as f64;
@@ -144,15 +144,6 @@ fn run_programs(path: &Path) -> Result<Programs> {
         programs.extend(workload.programs(&settings)?);
     }
     Ok(programs)
-}
-
-fn open_run(path: &Path) -> Result<(RunDir, RunInfo)> {
-    if !path.join(RunInfo::FILE).is_file() {
-        return Err(Error::input(path, format!("not a run: it has no {}", RunInfo::FILE)));
-    }
-    let dir = RunDir::create(path)?;
-    let info = dir.read_json(RunInfo::FILE)?;
-    Ok((dir, info))
 }
 
 fn size(path: &Path) -> Result<u64> {
@@ -208,7 +199,7 @@ impl Weights {
 }
 
 fn describe_run(path: &Path) -> Result<Run> {
-    let (dir, info) = open_run(path)?;
+    let (dir, info) = (RunDir::open(path), RunInfo::read(path)?);
     let config = dir.config()?;
     let mut weights = Vec::new();
     for kind in Kind::ALL {
@@ -259,7 +250,7 @@ impl Run {
             text += &format!("{:<12}{} ({bytes} bytes)\n", kind.name(), file.display());
         }
         if let Some(Stand { stage, step, steps, .. }) = &self.checkpoint {
-            text += &format!("checkpoint  {stage}, step {step} of {steps}; go on with train --resume\n");
+            text += &format!("checkpoint  {stage}, step {step} of {steps}; can be resumed\n");
         }
         text
     }

@@ -14,6 +14,9 @@ mod inspect;
 mod pages;
 mod profile;
 mod progress;
+mod pseudo_labels;
+mod run_info;
+mod sheet;
 mod train;
 
 use crate::data::gray::GrayImage;

@@ -1,7 +1,8 @@
 //! Reports put together from what a run left in its folder.
 
 use super::contest::{Contender, Named};
-use crate::data::labels::{LabelRow, Labels, scale_point, write_atomic};
+use crate::data::files::write_atomic;
+use crate::data::labels::{LabelRow, Labels, scale_point};
 use crate::learn::checkpoint::{RunDir, StageLog};
 use crate::learn::pipeline::{log_file, weights_file};
 use crate::model::{Kind, Model};
@@ -55,8 +56,8 @@ fn updates(log: &StageLog, unit_per_pixel: f64) -> PseudoLabels {
         |f: fn(&(f64, f64, f64, f64, f64)) -> f64| steps.iter().map(|(&step, sum)| (step as f64, f(sum))).collect();
     PseudoLabels {
         spread: vec![
-            Curve { name: "distance between two views".into(), points: curve(|s| s.1 / s.0) },
-            Curve { name: "step of accepted updates".into(), points: curve(|s| s.2 / s.0) },
+            Curve { name: "between views".into(), points: curve(|s| s.1 / s.0) },
+            Curve { name: "accepted step".into(), points: curve(|s| s.2 / s.0) },
         ],
         accepted: curve(|s| s.3),
         refused: curve(|s| s.4),
@@ -82,7 +83,7 @@ pub fn picture(named: &Named, names: &[String], row: &LabelRow, truth: Option<&L
     };
     let points: Vec<OverlayPoint> = names.iter().enumerate().filter_map(|(k, name)| point(k, name)).collect();
     let caption = match truth {
-        Some(_) => format!("{}: detected (dots) and true (crosses)", named.name),
+        Some(_) => format!("{}: detected (rings) and true (crosses)", named.name),
         None => format!("{}: detected", named.name),
     };
     GalleryItem { caption, png: png_bytes(&overlay(&image.pixels, image.width, image.height, &points)) }

@@ -5,7 +5,7 @@ use crate::bench::measure::Effort;
 use crate::bench::peak::Peaks;
 use crate::bench::row::Dtype;
 use crate::bench::workload::{Settings, Workload};
-use crate::data::labels::write_atomic;
+use crate::data::files::write_atomic;
 use crate::learn::config::Config;
 use crate::model::{Kind, Model};
 use crate::profile::Profile;

@@ -2,10 +2,11 @@
 
 use super::contest::Named;
 use super::progress::{Meter, watch_interrupts};
+use super::run_info::RunInfo;
 use super::{config, pages};
 use crate::data::gray::GrayImage;
 use crate::data::images::expand_inputs;
-use crate::data::labels::{Labels, Point, scale_point};
+use crate::data::labels::{Labels, Point, same_shape, scale_point};
 use crate::detect::Detector;
 use crate::device::Device;
 use crate::learn::checkpoint::{CONFIG, RunDir};
@@ -14,8 +15,7 @@ use crate::learn::pipeline::{Pipeline, Task, weights_file};
 use crate::model::{Kind, Model};
 use crate::report::{Provenance, Report};
 use crate::{Error, Result};
-use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -71,83 +71,6 @@ impl Stage {
     }
 }
 
-/// `run.json`: what a run was made of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunInfo {
-    /// The program's version.
-    pub onemark: String,
-    /// The command line that began the run.
-    pub command: Vec<String>,
-    /// Landmark names.
-    pub landmarks: Vec<String>,
-    /// File name of the annotated image.
-    pub template: String,
-    /// Its landmarks, in its pixels.
-    pub annotation: Vec<Point>,
-    /// Millimetres a pixel, if known.
-    pub spacing: Option<f64>,
-    /// All images, by file name.
-    pub images: Vec<RunImage>,
-}
-
-/// An image of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunImage {
-    /// File name.
-    pub name: String,
-    /// Width, pixels.
-    pub width: usize,
-    /// Height, pixels.
-    pub height: usize,
-    /// Hash of its pixels: a run that is resumed on other images would be neither run.
-    pub hash: String,
-}
-
-impl RunInfo {
-    /// The file in a run's folder.
-    pub const FILE: &str = "run.json";
-
-    /// Describes a task; `names` are its images' file names.
-    pub fn new(task: &Task, names: &[String]) -> Self {
-        let image = |(image, name): (&GrayImage, &String)| RunImage {
-            name: name.clone(),
-            width: image.width,
-            height: image.height,
-            hash: hash(&image.pixels),
-        };
-        Self {
-            onemark: env!("CARGO_PKG_VERSION").into(),
-            command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
-            landmarks: task.landmarks.clone(),
-            template: task.template_name.clone(),
-            annotation: task.annotation.clone(),
-            spacing: task.spacing,
-            images: task.images.par_iter().zip(names).map(image).collect(),
-        }
-    }
-
-    /// What makes the other a description of another task.
-    fn difference(&self, other: &Self) -> Option<String> {
-        let (n, now) = (self.images.len(), other.images.len());
-        let image = self.images.iter().zip(&other.images).find(|(a, b)| a != b);
-        let causes = [
-            (self.landmarks != other.landmarks).then(|| "set of landmarks".into()),
-            (self.template != other.template).then(|| format!("template, {:?}", self.template)),
-            (self.annotation != other.annotation).then(|| "annotation of the template".into()),
-            (self.spacing != other.spacing).then(|| format!("spacing, {:?}", self.spacing)),
-            (n != now).then(|| format!("number of images, {n} (now {now})")),
-            image.map(|(a, b)| format!("image {:?} (now {:?}, or its pixels)", a.name, b.name)),
-        ];
-        causes.into_iter().flatten().next()
-    }
-}
-
-/// FNV-1a over whole pixels.
-fn hash(pixels: &[f32]) -> String {
-    let mix = |h: u64, v: &f32| (h ^ u64::from(v.to_bits())).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
-    format!("{:016x}", pixels.iter().fold(0xcbf2_9ce4_8422_2325, mix))
-}
-
 pub fn run(args: Args) -> Result<u8> {
     watch_interrupts(args.compute.quiet);
     args.compute.install(|| train(&args))
@@ -177,18 +100,9 @@ fn train(args: &Args) -> Result<u8> {
         images,
     };
     let info = RunInfo::new(&task, &names);
-    if run.has(RunInfo::FILE) {
-        let before: RunInfo = run.read_json(RunInfo::FILE)?;
-        if let Some(what) = before.difference(&info) {
-            let cause = format!("this run has another {what}; train into another --out");
-            return Err(Error::input(run.file(RunInfo::FILE), cause));
-        }
-    }
+    info.check(&run)?;
     let device = args.compute.select()?;
-    if !run.has(RunInfo::FILE) {
-        run.set_config(&config)?;
-        run.write_json(RunInfo::FILE, &info)?;
-    }
+    info.write(&run, &config)?;
     let mut meter = Meter::new(args.compute.quiet);
     let trained = Pipeline::new(&task, config, &device, &run, &mut meter).train(&kinds);
     if trained.is_err() {
@@ -207,6 +121,9 @@ fn settings(args: &Args) -> Result<Config> {
     let [held, known] = [CONFIG, RunInfo::FILE].map(|name| args.out.join(name).exists());
     if (held || known || weights) && !args.resume {
         return Err(Error::input(&args.out, "holds a run; go on with --resume, or train into another --out"));
+    }
+    if args.resume && !(held || known || weights) {
+        return Err(Error::input(&args.out, "holds no run to go on with; leave --resume out to begin one here"));
     }
     if weights && !known {
         let cause = format!("holds weights but no {} that says of what; train into another --out", RunInfo::FILE);
@@ -272,8 +189,7 @@ fn inputs(images: &[String], template: &Path) -> Result<(Vec<PathBuf>, usize)> {
 fn annotation(args: &Args, labels: &Labels, name: &str, image: &GrayImage) -> Result<Vec<Point>> {
     let row = labels.template(&args.landmarks, name)?;
     let (from, to) = (row.size(), (image.width as f64, image.height as f64));
-    let fits = (from.0 * to.1 / to.0 - from.1).abs() <= 1.0 && (from.1 * to.0 / to.1 - from.0).abs() <= 1.0;
-    if !fits {
+    if !same_shape(from, to) {
         let cause = format!(
             "its row says {}x{}, but the image has {}x{}; the row must be about this image",
             row.width, row.height, image.width, image.height
@@ -302,7 +218,7 @@ const PICTURES: usize = 4;
 fn page(args: &Args, run: &RunDir, device: &Device, task: &Task, names: &[String], start: Instant) -> Result<()> {
     let mut page = Report {
         title: format!("onemark train: {} images, template {}", names.len(), task.template_name),
-        conclusion: "Losses and pseudo-labels; errors need truth: see `onemark compare`.".into(),
+        conclusion: "Losses and pseudo-labels. Errors need truth: onemark compare finds them.".into(),
         unit: if args.spacing.is_some() { "mm" } else { "px" }.into(),
         landmarks: task.landmarks.clone(),
         provenance: Provenance {

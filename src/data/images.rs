@@ -14,8 +14,9 @@ use image::{
 };
 use rayon::prelude::*;
 
+use crate::data::files::{read_capped, write_atomic};
 use crate::data::gray::GrayImage;
-use crate::data::labels::{read_capped, write_atomic};
+use crate::data::jpeg;
 use crate::error::{Error, Result};
 
 /// The largest image that is read, in pixels; checked on the header, before pixels are allocated.
@@ -36,14 +37,15 @@ pub fn read_gray(path: impl AsRef<Path>) -> Result<GrayImage> {
     let path = path.as_ref();
     let bytes = read_capped(path, MAX_FILE_BYTES)?;
     let bad = |e: ImageError| Error::input(path, cause(&e));
-    let reader = reader(Cursor::new(&bytes), path)?;
-    // The JPEG decoder paints what is missing grey and says nothing.
-    if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_is_complete(&bytes) {
-        return Err(Error::input(path, "truncated: the JPEG has no end marker"));
+    let decode = |bytes: &[u8]| {
+        let decoder = reader(Cursor::new(bytes), path)?.into_decoder().map_err(bad)?;
+        checked_size(path, decoder.dimensions())?;
+        DynamicImage::from_decoder(decoder).map_err(bad)
+    };
+    let pixels = decode(&bytes)?;
+    if reader(Cursor::new(&bytes), path)?.format() == Some(ImageFormat::Jpeg) {
+        jpeg::check_whole(&bytes, &pixels, decode).map_err(|cause| Error::input(path, cause))?;
     }
-    let decoder = reader.into_decoder().map_err(bad)?;
-    checked_size(path, decoder.dimensions())?;
-    let pixels = DynamicImage::from_decoder(decoder).map_err(bad)?;
     let (width, height) = (pixels.width() as usize, pixels.height() as usize);
     let pixels = match &pixels {
         DynamicImage::ImageLuma8(p) => grey::<_, 1>(p.as_raw(), 255.0),
@@ -225,24 +227,6 @@ fn cause(e: &ImageError) -> String {
         _ => "unusable image",
     };
     format!("{kind}: {}", e.to_string().replace(['\n', '\r'], " "))
-}
-
-/// Walks the markers (ITU-T T.81, annex B) from SOI to EOI: thumbnails and comments may hold an EOI of their own.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
-    let mut at = 2; // behind SOI
-    while let Some(k) = bytes.get(at..).and_then(|rest| rest.iter().position(|&b| b == 0xff)) {
-        at += k + 1;
-        match bytes.get(at) {
-            Some(0xd9) => return true,
-            Some(0xff) => {}                            // a fill byte; the next one may be the marker
-            Some(0x00 | 0x01 | 0xd0..=0xd8) => at += 1, // a stuffed byte of entropy-coded data, or no payload
-            _ => match bytes.get(at + 1..at + 3) {
-                Some(&[high, low]) => at += 1 + usize::from(u16::from_be_bytes([high, low])).max(2),
-                _ => return false,
-            },
-        }
-    }
-    false
 }
 
 /// Grey values of interleaved channels: grey, grey and alpha, RGB or RGBA.

@@ -1,7 +1,7 @@
 //! Predictions against truth: `R = |p - g|` per point, then MRE, median, SD and SDR per landmark and overall.
 //!
 //! Distances are in pixels of the *truth's* image, times millimetres per pixel where a spacing is known; a prediction
-//! made at another size is scaled first. The figures are defined in [`metrics`].
+//! made on the same image at another size is scaled first. The figures are defined in [`metrics`].
 
 pub mod metrics;
 
@@ -10,8 +10,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::data::labels::{LabelRow, Labels, scale_point};
+use crate::data::labels::{LabelRow, Labels, same_shape, scale_point};
 use crate::error::{Error, Result};
+use crate::nearest::nearest;
 pub use metrics::Stats;
 
 /// How a pixel of the truth's image becomes a length.
@@ -88,6 +89,8 @@ pub struct ErrorGrid {
     pub r: Vec<Vec<Option<f64>>>,
     /// `(image, landmark)` indices of truth points without a prediction; empty unless `allow_missing`.
     pub missed: Vec<(usize, usize)>,
+    /// Images whose predictions were made at another size.
+    pub scaled: usize,
 }
 
 /// The figures of a comparison.
@@ -103,6 +106,8 @@ pub struct Evaluation {
     pub skipped: Vec<String>,
     /// Images of the truth with at least one point.
     pub images: usize,
+    /// Images whose predictions were made at another size than the truth's, and scaled to it.
+    pub scaled: usize,
     /// Bootstrap samples behind the intervals.
     pub resamples: usize,
     /// Over all points.
@@ -120,7 +125,8 @@ pub struct Evaluation {
 ///
 /// # Errors
 /// [`Error::Usage`] for options that do not fit the truth; [`Error::Input`], naming image and landmark, for a truth
-/// point without a prediction (unless `allow_missing`), a spacing that cannot be found, and a truth without points.
+/// point without a prediction (unless `allow_missing`), predictions for an image of another shape, a spacing that cannot be
+/// found, and a truth without points.
 pub fn evaluate(pred: &Labels, truth: &Labels, options: &Options) -> Result<Evaluation> {
     let positive = |v: f64| v.is_finite() && v > 0.0;
     if let Some(bad) = options.thresholds.iter().find(|&&t| !positive(t)) {
@@ -158,6 +164,7 @@ pub fn evaluate(pred: &Labels, truth: &Labels, options: &Options) -> Result<Eval
         thresholds: options.thresholds.clone(),
         skipped: options.skip.clone(),
         images: everything.len(),
+        scaled: grid.scaled,
         resamples: options.resamples,
         all: stats("all", &everything),
         landmarks: landmarks.filter(|(_, p)| !p.is_empty()).map(|(name, p)| stats(name, &p)).collect(),
@@ -172,8 +179,11 @@ pub fn evaluate(pred: &Labels, truth: &Labels, options: &Options) -> Result<Eval
 pub fn error_grid(pred: &Labels, truth: &Labels, options: &Options) -> Result<ErrorGrid> {
     let index = |labels: &Labels, name: &str| labels.names.iter().position(|n| n == name);
     let known = |name: &str| {
-        let unknown = || Error::Usage(format!("no landmark {name:?}; the truth has {}", truth.names.join(", ")));
-        index(truth, name).ok_or_else(unknown)
+        let hint = || match nearest(name, truth.names.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => format!("the truth has {}", truth.names.join(", ")),
+        };
+        index(truth, name).ok_or_else(|| Error::Usage(format!("no landmark {name:?}; {}", hint())))
     };
     for name in &options.skip {
         known(name)?;
@@ -192,6 +202,7 @@ pub fn error_grid(pred: &Labels, truth: &Labels, options: &Options) -> Result<Er
         names: kept.iter().map(|&k| truth.names[k].clone()).collect(),
         r: Vec::with_capacity(truth.rows.len()),
         missed: Vec::new(),
+        scaled: 0,
     };
     for (i, row) in truth.rows.iter().enumerate() {
         let image = format!("image {:?}", row.image);
@@ -208,6 +219,20 @@ pub fn error_grid(pred: &Labels, truth: &Labels, options: &Options) -> Result<Er
             _ => 1.0,
         };
         let pred_row = pred_rows.get(row.image.as_str()).copied();
+        if let Some(p) = pred_row.filter(|p| p.size() != row.size()) {
+            if !same_shape(p.size(), row.size()) {
+                let cause = format!(
+                    "{}x{} pixels here, but {}x{} in {}, which is another shape; both must be about the same image",
+                    row.width,
+                    row.height,
+                    p.width,
+                    p.height,
+                    options.pred_path.display()
+                );
+                return Err(Error::input_at(&options.truth_path, image, cause));
+            }
+            grid.scaled += 1;
+        }
         let mut errors = vec![None; kept.len()];
         for (j, &k) in kept.iter().enumerate() {
             let Some(g) = point(row, k) else { continue };
@@ -216,14 +241,21 @@ pub fn error_grid(pred: &Labels, truth: &Labels, options: &Options) -> Result<Er
             match pred_row.and_then(|p| Some(scale_point(point(p, pred_index[k]?)?, p.size(), row.size()))) {
                 Some(p) => {
                     let r = spacing * distance(p, g);
-                    if !r.is_finite() {
-                        return Err(at("not finite"));
+                    // The squares of larger ones could overflow.
+                    if r.is_nan() || r > 1e100 {
+                        return Err(at("an error beyond all measure; check the coordinates and the spacing"));
                     }
                     errors[j] = Some(r);
                 }
                 None if options.allow_missing => grid.missed.push((i, j)),
                 None if pred_row.is_none() => {
                     return Err(Error::input(&options.pred_path, format!("no row for {image}")));
+                }
+                None if pred_index[k].is_none() => {
+                    let near = nearest(&truth.names[k], pred.names.iter().map(String::as_str));
+                    let near = near.map(|near| format!("; did you mean its {near:?}?")).unwrap_or_default();
+                    let cause = format!("no landmark {:?}, which the truth has{near}", truth.names[k]);
+                    return Err(Error::input(&options.pred_path, cause));
                 }
                 None => return Err(at("no prediction, but the truth has this point")),
             }
@@ -293,6 +325,9 @@ impl Evaluation {
             text += &format!("missed {} of {points} points: not in MRE, median and SD; ", self.all.missed);
             text += "counted as not detected in the rates\n";
         }
+        if self.scaled > 0 {
+            text += &format!("scaled to the truth's size: predictions in {} of {} images\n", self.scaled, self.images);
+        }
         if !self.skipped.is_empty() {
             text += &format!("left out: {}\n", self.skipped.join(", "));
         }
@@ -331,6 +366,11 @@ mod tests {
         assert_eq!(e.grid.r, [vec![Some(3.0), Some(4.0)], vec![Some(0.0), None], vec![Some(0.0), Some(0.0)]]);
         assert_eq!((e.unit, e.images, e.all.n, e.all.mre, e.all.median), ("px", 3, 5, 1.4, 0.0));
         assert_eq!(e.all.sdr, [60.0, 60.0, 60.0, 80.0]);
+        assert!(
+            e.scaled == 1 && e.to_table().contains("scaled to the truth's size: predictions in 1 of 3 images"),
+            "{}",
+            e.to_table()
+        );
         assert_eq!((e.landmarks[0].mre, e.landmarks[1].mre, e.landmarks[1].n), (1.0, 2.0, 2));
 
         let mm = Options { spacing: Spacing::MmPerPixel(0.5), skip: vec!["b".into()], ..Options::default() };
@@ -366,6 +406,34 @@ mod tests {
         assert!(e.to_table().contains("missed 3 of 5 points"), "{}", e.to_table());
         let json: serde_json::Value = serde_json::from_str(&e.json()).unwrap();
         assert!(json["landmarks"][1]["mre"].is_null() && json["all"]["missed"] == 3);
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_refused() {
+        let message = |pred: Labels, o: &Options| evaluate(&pred, &truth(), o).unwrap_err().to_string();
+        let mut other = truth();
+        other.rows[1].height = 60;
+        let expected = "truth: image \"2\": 100x50 pixels here, but 100x60 in predictions";
+        assert!(message(other, &Options::default()).starts_with(expected));
+        let mut far = truth();
+        far.rows[0].points[0] = Some([1e308, -1e308]);
+        let expected = "predictions: image \"1\", landmark \"a\": an error beyond all measure";
+        assert!(message(far, &Options::default()).starts_with(expected));
+        let mut named = truth();
+        named.names = vec!["a".into(), "thumb_tp".into()];
+        let mut tip = truth();
+        tip.names[1] = "thumb_tip".into();
+        let error = evaluate(&named, &tip, &Options::default()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "predictions: no landmark \"thumb_tip\", which the truth has; did you mean its \"thumb_tp\"?"
+        );
+        let skip = Options { skip: vec!["thumb_tp".into()], ..Options::default() };
+        assert!(evaluate(&tip, &tip, &skip).unwrap_err().to_string().ends_with("did you mean \"thumb_tip\"?"));
+        let mut near = truth();
+        near.rows[0].points[0] = Some([11.0, 10.0]);
+        let huge = Options { spacing: Spacing::MmPerPixel(1e308), ..Options::default() };
+        assert!(message(near, &huge).starts_with(expected));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use super::config::Config;
 use super::labels::{PseudoLabels, UpdateLog};
 use super::trainer::STATE;
-use crate::data::labels::{read_capped, write_atomic};
+use crate::data::files::{read_capped, remove_leftovers, write_atomic};
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::de::DeserializeOwned;
@@ -75,10 +75,16 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Opens or creates a folder.
+    /// Opens or creates a folder to write into; what a killed write left there is removed.
     pub fn create(path: &Path) -> Result<Self> {
         std::fs::create_dir_all(path).map_err(|e| Error::io(path, "create", e))?;
+        remove_leftovers(path, |_| true)?;
         Ok(Self { path: path.into() })
+    }
+
+    /// A folder to read from, of a run that may be going on.
+    pub fn open(path: &Path) -> Self {
+        Self { path: path.into() }
     }
 
     /// A file in the folder.

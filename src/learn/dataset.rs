@@ -79,7 +79,7 @@ impl Dataset {
 }
 
 /// An image's size when its longer side has `side` pixels.
-fn scaled([w, h]: [usize; 2], side: usize) -> [usize; 2] {
+pub fn scaled([w, h]: [usize; 2], side: usize) -> [usize; 2] {
     let scale = side as f64 / w.max(h) as f64;
     [w, h].map(|extent| ((extent as f64 * scale).round() as usize).max(1))
 }

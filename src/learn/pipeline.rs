@@ -125,8 +125,10 @@ impl Stage for JointTraining<'_> {
     }
 }
 
-const PROPOSALS: &str = "proposals.json";
-const LABELS: &str = "labels.json";
+/// Matches of every landmark in every image, in a run's folder: `[image][landmark]` of [`Proposal`].
+pub const PROPOSALS: &str = "proposals.json";
+/// The final pseudo-labels, in a run's folder: [`PseudoLabels`] by landmark.
+pub const LABELS: &str = "labels.json";
 
 /// The weights file of a method in a run's folder.
 pub fn weights_file(kind: Kind) -> String {

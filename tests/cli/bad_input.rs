@@ -1,6 +1,6 @@
 //! Bad input is one line that names the file and the cause; never a panic.
 
-use crate::fixture::{Fixture, onemark, stderr};
+use crate::fixture::{Fixture, onemark, stderr, stdout};
 use std::process::Output;
 
 /// Exit code, and one line that holds all of these words.
@@ -22,6 +22,15 @@ fn images() {
     std::fs::write(f.root.join("again/p0.png"), &bytes).unwrap();
     refused(f.train("x", &["missing.png"]), 3, &["missing.png: cannot read"]);
     refused(f.train("x", &["half.png"]), 3, &["half.png: ", "truncated"]);
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    image::open(f.root.join("images/p1.png")).unwrap().write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+    let jpeg = jpeg.into_inner();
+    std::fs::write(f.root.join("cut.jpg"), [&jpeg[..jpeg.len() * 2 / 3], b"\xff\xd9"].concat()).unwrap();
+    refused(
+        f.detect(&["cut.jpg", "--out", "x.csv", "--quiet"]),
+        3,
+        &["cut.jpg: truncated: the JPEG ends in the midst"],
+    );
     refused(f.train("x", &["again/p1.png"]), 3, &["images/p1.png", "file name of again/p1.png"]);
     refused(f.train("x", &["nothing/*.tif"]), 3, &["nothing/*.tif: no file matches"]);
     refused(f.detect(&["images", "again/p1.png", "--out", "x.csv"]), 3, &["file name of again/p1.png"]);
@@ -53,6 +62,30 @@ fn landmark_files() {
     std::fs::write(f.root.join("names.csv"), format!("{header}p0.png,64,80,1,2,3,4\n")).unwrap();
     refused(onemark(&["eval", "--pred", "names.csv", "--truth", "truth.csv"]), 3, &["names.csv", "thumb_tip"]);
     refused(onemark(&["eval", "--pred", "template.csv", "--truth", "truth.csv"]), 3, &["no row for image \"p1.png\""]);
+    let eval = |pred: &str, more: &[&str]| {
+        std::fs::write(f.root.join("pred.in.csv"), pred).unwrap();
+        onemark(&[&["eval", "--pred", "pred.in.csv", "--truth", "template.csv"], more].concat())
+    };
+    let truth = std::fs::read_to_string(f.path("template.csv")).unwrap();
+    let row = |size: &str, x: &str| {
+        let names = truth.lines().next().unwrap();
+        let rest: Vec<&str> = truth.lines().nth(1).unwrap().split(',').skip(4).collect();
+        format!("{names}\np0.png,{size},{x},{}\n", rest.join(","))
+    };
+    refused(
+        eval(&row("64,80", "1e308"), &[]),
+        3,
+        &["pred.in.csv: line 2, column \"thumb_tip_x\"", "is no place in pixels"],
+    );
+    refused(
+        eval(&row("80,64", "1"), &[]),
+        3,
+        &["template.csv: image \"p0.png\": 64x80 pixels here, but 80x64 in pred.in.csv"],
+    );
+    assert!(
+        stdout(&eval(&row("128,160", "1"), &[])).contains("scaled to the truth's size: predictions in 1 of 1 images")
+    );
+    refused(eval(&truth, &["--skip", "thumb_tp"]), 2, &["no landmark \"thumb_tp\"; did you mean \"thumb_tip\"?"]);
     refused(f.detect(&["images", "--out", "names.csv", "--resume"]), 3, &["names.csv: holds the landmarks a, b"]);
     refused(
         f.train("trained", &["--resume", "--landmarks", "names.csv"]),
@@ -85,11 +118,21 @@ fn weights() {
         [&good[..at], to.as_bytes(), &good[at + from.len()..]].concat()
     };
     refused(detect("newer", &text("\\\"version\\\":1", "\\\"version\\\":9")), 3, &["newer: its layout has version 9"]);
+    let twins = text("radius_styloid\\\"", "thumb_tip\\\"     ");
+    refused(detect("twins", &twins), 3, &["twins: its landmark \"thumb_tip\" has no name or the name of another"]);
+    let negative = text("\\\"spacing\\\":0.5", "\\\"spacing\\\":-12");
+    refused(detect("negative", &negative), 3, &["negative: its spacing is -12 mm a pixel, but must be above 0"]);
     refused(detect("empty", &text("\\\"channels\\\":[4,8,8]", "\\\"channels\\\":[     ]")), 3, &["match.channels"]);
     refused(detect("huge", &text("\\\"channels\\\":[4,8]", "\\\"channels\\\":[800]")), 3, &["huge: damaged"]);
     refused(f.detect(&["images", "--out", "x.csv", "--weights", "gone"]), 3, &["gone: cannot read"]);
     refused(onemark(&["inspect", "template.csv"]), 3, &["template.csv: not a safetensors file"]);
     refused(onemark(&["inspect", "images"]), 3, &["images: not a run"]);
+    refused(
+        onemark(&["compare", "nowhere", "--images", "images", "--truth", "truth.csv", "--quiet"]),
+        3,
+        &["nowhere: not a run"],
+    );
+    assert!(!f.root.join("nowhere").exists(), "and none is made");
 }
 
 #[test]
@@ -114,6 +157,12 @@ fn settings() {
     refused(f.train("x", &["--set", "crop.side=17"]), 2, &["crop.side: 17 is not a multiple of 2"]);
     refused(f.train("trained", &["--resume", "--set", "fuse.steps=5"]), 3, &["fuse.steps: 4 in this run, not 5"]);
     refused(f.train("trained", &[]), 3, &["trained: holds a run; go on with --resume"]);
+    refused(
+        f.train("nowhere", &["--resume"]),
+        3,
+        &["nowhere: holds no run to go on with; leave --resume out to begin one"],
+    );
+    assert!(!f.root.join("nowhere").exists());
     refused(f.train("x", &["--stages", "fuse"]), 2, &["stage `fused` needs stage `single`"]);
     refused(f.train("x", &["--spacing", "0"]), 2, &["--spacing must be above 0"]);
 }

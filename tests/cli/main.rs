@@ -1,6 +1,7 @@
 //! The program as a whole: what people type, and what comes back.
 
 mod bad_input;
+mod detect;
 mod fixture;
 mod performance;
 mod promises;
@@ -59,57 +60,6 @@ fn weights_runs_and_devices_are_described() {
     assert!(stdout(&ok(onemark(&["devices"]))).starts_with("cpu"));
     let out = ok(onemark(&["devices", "--json"]));
     assert!(serde_json::from_str::<serde_json::Value>(&stdout(&out)).unwrap()[0]["threads"].as_u64() > Some(0));
-}
-
-#[test]
-fn detections_are_kept_on_resume() {
-    let f = Fixture::get();
-    f.trained();
-    let (part, whole, json) = (f.path("part.csv"), f.path("whole.csv"), f.path("whole.json"));
-    ok(f.detect(&["images", "--out", &whole, "--quiet"]));
-    ok(f.detect(&["images", "--out", &json, "--quiet"]));
-    assert_eq!(Labels::read(&json).unwrap(), Labels::read(&whole).unwrap());
-    ok(f.detect(&["images/p[024].png", "--out", &part]));
-    assert_eq!(Labels::read(&part).unwrap().rows.len(), 3);
-    let out = ok(f.detect(&["images", "--out", &part, "--resume", "--json"]));
-    assert!(stdout(&out).contains("\"skipped\": 3"), "{}", stdout(&out));
-    assert_eq!(std::fs::read(&part).unwrap(), std::fs::read(&whole).unwrap());
-    ok(f.detect(&["images/p1.png", "--out", &part]));
-    assert_eq!(Labels::read(&part).unwrap().rows.len(), 1, "replaced without --resume");
-}
-
-#[test]
-fn one_unreadable_image_does_not_stop_the_others() {
-    let f = Fixture::get();
-    f.trained();
-    let bytes = std::fs::read(f.root.join("images/p1.png")).unwrap();
-    std::fs::write(f.root.join("torn.png"), &bytes[..bytes.len() / 2]).unwrap();
-    let out = f.path("others.csv");
-    let done = f.detect(&["images", "torn.png", "--out", &out, "--quiet", "--json"]);
-    assert_eq!(done.status.code(), Some(3));
-    assert_eq!((stderr(&done).lines().count(), stderr(&done).contains("torn.png: ")), (1, true), "{}", stderr(&done));
-    assert!(stdout(&done).contains("torn.png"));
-    assert_eq!(Labels::read(&out).unwrap().rows.len(), 6);
-    let done = f.detect(&["torn.png", "--out", "nothing.csv", "--quiet"]);
-    assert_eq!((done.status.code(), f.root.join("nothing.csv").exists()), (Some(3), false));
-}
-
-#[test]
-fn pictures_of_one_stem_do_not_overwrite_each_other() {
-    let f = Fixture::get();
-    f.trained();
-    let folder = f.root.join("stems");
-    std::fs::create_dir_all(&folder).unwrap();
-    for name in ["a.png", "a.PNG", "b.png"] {
-        std::fs::copy(f.root.join("images/p2.png"), folder.join(name)).unwrap();
-    }
-    ok(f.detect(&["stems", "--out", "stems.csv", "--overlay", "stems-seen", "--quiet"]));
-    let mut seen: Vec<_> =
-        f.root.join("stems-seen").read_dir().unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    seen.sort();
-    assert_eq!(seen, ["a.PNG.png", "a.png_.png", "b.png"]);
-    let done = f.detect(&["stems", "--out", "stems.csv", "--overlay", "stems", "--quiet"]);
-    assert!(stderr(&done).contains("is one of the images"), "{}", stderr(&done));
 }
 
 #[test]

@@ -73,4 +73,25 @@ fn methods_are_compared() {
     let page = std::fs::read_to_string(f.path("compared-a/report.html")).unwrap();
     let text = || page.split('"').filter(|part| !part.starts_with("data:"));
     assert!(text().any(|part| part.contains("fused")) && !text().any(|part| part.contains("NaN")));
+    // The truth names training images too.
+    for chart in ["Pseudo-label error over training", "Confidence and error of the final pseudo-labels"] {
+        assert!(text().any(|part| part.contains(chart)), "{chart}");
+    }
+}
+
+#[test]
+fn the_folder_of_a_demo_is_a_run() {
+    let f = Fixture::get();
+    let mut demo = f.command(&["demo", "--out", "demo", "--quiet"]).spawn().unwrap();
+    let start = std::time::Instant::now();
+    while !f.root.join("demo/truth.csv").is_file() && demo.try_wait().unwrap().is_none() {
+        assert!(start.elapsed().as_secs() < 60, "no demo/truth.csv");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    let described = stdout(&ok(onemark(&["inspect", "demo"])));
+    assert!(described.contains("images      48, template phantom-000.png, seed 1"), "{described}");
+    assert_eq!(Labels::read(f.path("demo/truth.csv")).unwrap().rows.len(), 48 + 40);
+    assert_eq!(f.root.join("demo/test").read_dir().unwrap().count(), 40, "images to compare on");
 }

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 const LONG: [&str; 8] =
     ["--set", "match.steps=40", "--set", "joint.steps=24", "--set", "single.steps=30", "--set", "fuse.steps=24"];
 
+const RESUME: [&str; 1] = ["--resume"];
+
 fn args(more: &[&'static str]) -> Vec<&'static str> {
-    [&ALL_STAGES[..], &LONG, &["--quiet", "--resume"], more].concat()
+    [&ALL_STAGES[..], &LONG, &["--quiet"], more].concat()
 }
 
 fn reference(f: &Fixture) {
@@ -39,7 +41,8 @@ fn killed_at_many_moments() {
         .chain([("joint-01.safetensors", 3), ("joint.safetensors", 9), ("joint.safetensors", 60)])
         .chain([("single.safetensors", 0), ("single.safetensors", 40)])
     {
-        let mut child = f.training("killed", &args(&[])).spawn().unwrap();
+        let begun = f.root.join("killed").exists();
+        let mut child = f.training("killed", &args(if begun { &RESUME } else { &[] })).spawn().unwrap();
         wait_for(&mut child, &f.root.join("killed").join(stage));
         std::thread::sleep(Duration::from_millis(delay));
         kills += u32::from(child.try_wait().unwrap().is_none());
@@ -47,7 +50,10 @@ fn killed_at_many_moments() {
         child.wait().unwrap();
     }
     assert!(kills > 2, "{kills} runs were still going");
-    ok(f.train("killed", &args(&[])));
+    let leftover = f.root.join("killed/.fused.safetensors.1-1.onemark-tmp");
+    std::fs::write(&leftover, b"a write that was killed").unwrap();
+    ok(f.train("killed", &args(&RESUME)));
+    assert!(!leftover.exists());
     f.assert_same_weights("killed", "whole");
     for file in ["joint.safetensors", "joint-03.safetensors", "single.log.json"] {
         let read = |run: &str| std::fs::read(f.root.join(run).join(file)).ok();
@@ -74,7 +80,7 @@ fn interrupted() {
     let json: serde_json::Value =
         serde_json::from_str(&stdout(&ok(onemark(&["inspect", &f.path("interrupted"), "--json"])))).unwrap();
     assert_eq!(json["checkpoint"]["steps"].as_u64(), Some(40));
-    ok(f.train("interrupted", &args(&[])));
+    ok(f.train("interrupted", &args(&RESUME)));
     f.assert_same_weights("interrupted", "whole");
 }
 
@@ -90,14 +96,14 @@ fn a_damaged_checkpoint_is_refused() {
     let path = run.join("checkpoint-match.safetensors");
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    let output = f.train("damaged", &args(&[]));
+    let output = f.train("damaged", &args(&RESUME));
     assert_eq!((output.status.code(), stderr(&output).lines().count()), (Some(3), 1), "{}", stderr(&output));
     assert!(stderr(&output).contains("delete it to train the stage from its start"), "{}", stderr(&output));
     // Whole, but another model's.
     std::fs::remove_file(&path).unwrap();
     std::fs::copy(f.root.join("whole/match.safetensors"), &path).unwrap();
-    assert_eq!(f.train("damaged", &args(&[])).status.code(), Some(3));
+    assert_eq!(f.train("damaged", &args(&RESUME)).status.code(), Some(3));
     std::fs::remove_file(&path).unwrap();
-    ok(f.train("damaged", &args(&[])));
+    ok(f.train("damaged", &args(&RESUME)));
     f.assert_same_weights("damaged", "whole");
 }

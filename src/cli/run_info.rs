@@ -1,0 +1,126 @@
+//! `run.json`: what a run was made of, so that nothing else is trained into its folder.
+
+use crate::data::gray::GrayImage;
+use crate::data::labels::Point;
+use crate::learn::checkpoint::RunDir;
+use crate::learn::config::Config;
+use crate::learn::pipeline::Task;
+use crate::{Error, Result};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// What a run was made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// The program's version.
+    pub onemark: String,
+    /// The command line that began the run.
+    pub command: Vec<String>,
+    /// Landmark names.
+    pub landmarks: Vec<String>,
+    /// File name of the annotated image.
+    pub template: String,
+    /// Its landmarks, in its pixels.
+    pub annotation: Vec<Point>,
+    /// Millimetres a pixel, if known.
+    pub spacing: Option<f64>,
+    /// All images, by file name.
+    pub images: Vec<RunImage>,
+}
+
+/// An image of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunImage {
+    /// File name.
+    pub name: String,
+    /// Width, pixels.
+    pub width: usize,
+    /// Height, pixels.
+    pub height: usize,
+    /// Hash of its pixels: a run that is resumed on other images would be neither run.
+    pub hash: String,
+}
+
+impl RunInfo {
+    /// The file in a run's folder.
+    pub const FILE: &str = "run.json";
+
+    /// Describes a task; `names` are its images' file names.
+    pub fn new(task: &Task, names: &[String]) -> Self {
+        let image = |(image, name): (&GrayImage, &String)| RunImage {
+            name: name.clone(),
+            width: image.width,
+            height: image.height,
+            hash: hash(&image.pixels),
+        };
+        Self {
+            onemark: env!("CARGO_PKG_VERSION").into(),
+            command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+            landmarks: task.landmarks.clone(),
+            template: task.template_name.clone(),
+            annotation: task.annotation.clone(),
+            spacing: task.spacing,
+            images: task.images.par_iter().zip(names).map(image).collect(),
+        }
+    }
+
+    /// Whether a folder holds no run yet, or this one.
+    ///
+    /// # Errors
+    /// [`Error::Input`] with what differs.
+    pub fn check(&self, run: &RunDir) -> Result<()> {
+        if !run.has(Self::FILE) {
+            return Ok(());
+        }
+        match run.read_json::<Self>(Self::FILE)?.difference(self) {
+            Some(what) => {
+                let cause = format!("this run has another {what}; choose another --out");
+                Err(Error::input(run.file(Self::FILE), cause))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Begins the run in a folder, unless it was begun before.
+    pub fn write(&self, run: &RunDir, config: &Config) -> Result<()> {
+        if run.has(Self::FILE) {
+            return Ok(());
+        }
+        run.set_config(config)?;
+        run.write_json(Self::FILE, self)
+    }
+
+    /// The description of the run in a folder.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is none.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let run = RunDir::open(folder);
+        if !run.has(Self::FILE) {
+            return Err(Error::input(folder, format!("not a run: it has no {}", Self::FILE)));
+        }
+        run.read_json(Self::FILE)
+    }
+
+    /// What makes the other a description of another task.
+    fn difference(&self, other: &Self) -> Option<String> {
+        let (n, now) = (self.images.len(), other.images.len());
+        let image = self.images.iter().zip(&other.images).find(|(a, b)| a != b);
+        let causes = [
+            (self.landmarks != other.landmarks).then(|| "set of landmarks".into()),
+            (self.template != other.template).then(|| format!("template, {:?}", self.template)),
+            (self.annotation != other.annotation).then(|| "annotation of the template".into()),
+            (self.spacing != other.spacing).then(|| format!("spacing, {:?}", self.spacing)),
+            (n != now).then(|| format!("number of images, {n} (now {now})")),
+            image.map(|(a, b)| format!("image {:?} (now {:?}, or its pixels)", a.name, b.name)),
+        ];
+        causes.into_iter().flatten().next()
+    }
+}
+
+/// FNV-1a over whole pixels.
+fn hash(pixels: &[f32]) -> String {
+    let mix = |h: u64, v: &f32| (h ^ u64::from(v.to_bits())).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+    format!("{:016x}", pixels.iter().fold(0xcbf2_9ce4_8422_2325, mix))
+}

@@ -1,0 +1,132 @@
+//! Detection that is stopped and resumed, images that cannot be read, and where pictures go.
+
+use crate::fixture::{Fixture, ok, stderr, stdout};
+use onemark::data::images::write_png_gray;
+use onemark::data::labels::Labels;
+use std::path::Path;
+
+/// A folder of images of which one cannot be read: detection over it stays incomplete until that is mended.
+fn incomplete(f: &Fixture, name: &str) {
+    let folder = f.root.join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    for image in ["p0.png", "p1.png", "p2.png"] {
+        std::fs::copy(f.root.join("images").join(image), folder.join(image)).unwrap();
+    }
+    std::fs::write(folder.join("p3.png"), b"torn").unwrap();
+}
+
+fn mend(f: &Fixture, name: &str) {
+    std::fs::copy(f.root.join("images/p3.png"), f.root.join(name).join("p3.png")).unwrap();
+}
+
+fn skipped(output: &std::process::Output) -> u64 {
+    serde_json::from_str::<serde_json::Value>(&stdout(output)).unwrap()["skipped"].as_u64().unwrap()
+}
+
+fn modified(path: &Path) -> std::time::SystemTime {
+    path.metadata().unwrap().modified().unwrap()
+}
+
+#[test]
+fn what_was_found_is_kept_on_resume() {
+    let f = Fixture::get();
+    f.trained();
+    incomplete(f, "part");
+    let resume = ["part", "--out", "part.csv", "--resume", "--json", "--quiet"];
+    assert_eq!(f.detect(&resume).status.code(), Some(3));
+    assert!(f.root.join("part.csv.resume.json").is_file());
+    assert_eq!(skipped(&f.detect(&resume)), 3, "the torn image is tried again");
+    mend(f, "part");
+    assert_eq!(skipped(&ok(f.detect(&resume))), 3);
+    assert!(!f.root.join("part.csv.resume.json").exists(), "nothing is left to resume");
+
+    for out in ["whole.csv", "whole.json"] {
+        ok(f.detect(&["part", "--out", out, "--quiet"]));
+    }
+    assert_eq!(Labels::read(f.path("whole.json")).unwrap(), Labels::read(f.path("whole.csv")).unwrap());
+    assert_eq!(std::fs::read(f.path("part.csv")).unwrap(), std::fs::read(f.path("whole.csv")).unwrap());
+    ok(f.detect(&["images/p1.png", "--out", "part.csv"]));
+    assert_eq!(Labels::read(f.path("part.csv")).unwrap().rows.len(), 1, "replaced without --resume");
+}
+
+#[test]
+fn rows_of_other_weights_and_of_changed_images_are_made_again() {
+    let f = Fixture::get();
+    f.trained();
+    incomplete(f, "changing");
+    let (single, fused) = (f.weights("single"), f.weights("fused"));
+    let detect = |weights: &str, out: &str, resume: &[&str]| {
+        f.detect(&[&["changing", "--weights", weights, "--out", out, "--json"], resume].concat())
+    };
+    detect(&single, "changing.csv", &[]);
+    let other = detect(&fused, "changing.csv", &["--resume"]);
+    assert!(stderr(&other).contains("changing.csv: its rows are from other weights"), "{}", stderr(&other));
+    assert_eq!(skipped(&other), 0);
+    // Another image under the same name, of another size.
+    write_png_gray(f.root.join("changing/p1.png"), 70, 90, &[90; 70 * 90]).unwrap();
+    mend(f, "changing");
+    assert_eq!(skipped(&ok(detect(&fused, "changing.csv", &["--resume"]))), 2);
+    ok(detect(&fused, "unchanged.csv", &[]));
+    assert_eq!(std::fs::read(f.path("changing.csv")).unwrap(), std::fs::read(f.path("unchanged.csv")).unwrap());
+    // A finished file says nothing of its weights: all is made again, rather than trusted.
+    let again = ok(detect(&single, "changing.csv", &["--resume"]));
+    assert!(stderr(&again).contains("nothing beside it says which weights"), "{}", stderr(&again));
+    assert_eq!(skipped(&again), 0);
+}
+
+#[test]
+fn missing_pictures_are_drawn_on_resume() {
+    let f = Fixture::get();
+    f.trained();
+    incomplete(f, "undrawn");
+    let detect = |more: &[&str]| f.detect(&[&["undrawn", "--out", "undrawn.csv", "--json", "--quiet"], more].concat());
+    detect(&[]);
+    let overlay = ["--resume", "--overlay", "drawn"];
+    assert_eq!(skipped(&detect(&overlay)), 3);
+    let picture = |name: &str| f.root.join("drawn").join(name);
+    assert!(["p0.png", "p1.png", "p2.png"].iter().all(|name| picture(name).is_file()));
+    let first = modified(&picture("p0.png"));
+    std::fs::remove_file(picture("p1.png")).unwrap();
+    std::fs::write(picture(".p2.png.1-1.onemark-tmp"), b"a write that was killed").unwrap();
+    std::fs::write(f.root.join(".undrawn.csv.1-1.onemark-tmp"), b"another").unwrap();
+    mend(f, "undrawn");
+    assert_eq!(skipped(&ok(detect(&overlay))), 3);
+    assert!(picture("p1.png").is_file() && picture("p3.png").is_file());
+    assert_eq!(modified(&picture("p0.png")), first, "one that is there is not drawn again");
+    assert!(!picture(".p2.png.1-1.onemark-tmp").exists() && !f.root.join(".undrawn.csv.1-1.onemark-tmp").exists());
+}
+
+#[test]
+fn one_unreadable_image_does_not_stop_the_others() {
+    let f = Fixture::get();
+    f.trained();
+    let bytes = std::fs::read(f.root.join("images/p1.png")).unwrap();
+    std::fs::write(f.root.join("torn.png"), &bytes[..bytes.len() / 2]).unwrap();
+    let out = f.path("others.csv");
+    let done = f.detect(&["images", "torn.png", "--out", &out, "--quiet", "--json"]);
+    assert_eq!(done.status.code(), Some(3));
+    assert_eq!((stderr(&done).lines().count(), stderr(&done).contains("torn.png: ")), (1, true), "{}", stderr(&done));
+    assert!(stdout(&done).contains("torn.png"));
+    assert_eq!(Labels::read(&out).unwrap().rows.len(), 6);
+    let done = f.detect(&["torn.png", "--out", "nothing.csv", "--quiet"]);
+    assert_eq!((done.status.code(), f.root.join("nothing.csv").exists()), (Some(3), false));
+}
+
+#[test]
+fn pictures_of_one_stem_do_not_overwrite_each_other() {
+    let f = Fixture::get();
+    f.trained();
+    let folder = f.root.join("stems");
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["a.png", "a.PNG", "b.png"] {
+        std::fs::copy(f.root.join("images/p2.png"), folder.join(name)).unwrap();
+    }
+    ok(f.detect(&["stems", "--out", "stems.csv", "--overlay", "stems-seen", "--quiet"]));
+    let mut seen: Vec<_> =
+        f.root.join("stems-seen").read_dir().unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    seen.sort();
+    assert_eq!(seen, ["a.PNG.png", "a.png_.png", "b.png"]);
+    let done = f.detect(&["stems", "--out", "stems.csv", "--overlay", "stems", "--quiet"]);
+    assert!(stderr(&done).contains("stems: --overlay would put pictures beside stems/a.PNG"), "{}", stderr(&done));
+}
