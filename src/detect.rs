@@ -10,18 +10,20 @@ use crate::learn::augment::Point;
 use crate::learn::crops::{Locator, Sight};
 use crate::learn::dataset::Dataset;
 use crate::learn::joint::JointLocator;
-use crate::learn::matching::Matcher;
+use crate::learn::matching::{Match, Matcher};
 use crate::model::{Kind, Model};
 use crate::plan::Program;
 use crate::tape::Region;
 use std::collections::BTreeMap;
+use std::f64::consts::SQRT_2;
 
 /// A landmark in an image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Detection {
     /// Position in pixels of the image, pixel centres at integers.
     pub point: Point,
-    /// Confidence in [0, 1]: 1 where the heatmap is as sharp as its training target and all views agree.
+    /// Confidence in [0, 1]: 1 where the heatmap is as sharp as its training target, all views agree, and so do the other
+    /// landmarks.
     pub score: f64,
 }
 
@@ -65,17 +67,10 @@ impl Detector {
     pub fn detect(&mut self, image: &GrayImage) -> Result<Vec<Detection>> {
         let config = self.model.header.config.clone();
         let global = Dataset::new([image], config.global_side);
-        let report = |sight: &Sight, dataset: &Dataset, sharp: f64| Detection {
-            // A crop at the border also shows what lies beyond it; no landmark does.
-            point: [0, 1]
-                .map(|axis| dataset.original(0, sight.point)[axis].clamp(0.0, dataset.originals[0][axis] as f64 - 1.0)),
-            score: (sharp / sight.spread.hypot(sight.disagreement).max(1e-9)).min(1.0),
-        };
         if self.model.header.kind == Kind::Joint {
             let refiner = self.refiner(&global)?;
             let sights = refiner.look(&global, &[], 0)?;
-            let sharp = config.joint.sigma * std::f64::consts::SQRT_2;
-            return Ok(sights.iter().map(|sight| report(sight, &global, sharp)).collect());
+            return Ok(self.settle(&sights, &global, config.joint.sigma * SQRT_2));
         }
 
         let key = [global.width, global.height];
@@ -87,21 +82,34 @@ impl Detector {
         let matcher = self.matchers.get_mut(&key).expect("just inserted");
         matcher.show(&global)?;
         let (matches, _) = self.model.template.locate(matcher, &global, 0, &config.propose)?;
+        let sight = |m: &Match| Sight { point: m.point, peak: m.peak, spread: m.spread, disagreement: 0.0 };
+        let matches: Vec<Sight> = matches.iter().map(sight).collect();
+        let coarse = self.settle(&matches, &global, 2.0);
         if self.model.header.kind == Kind::Match {
-            let sight = |m: &crate::learn::matching::Match| Sight {
-                point: m.point,
-                peak: m.peak,
-                spread: m.spread,
-                disagreement: 0.0,
-            };
-            return Ok(matches.iter().map(|m| report(&sight(m), &global, 2.0)).collect());
+            return Ok(coarse);
         }
         let local = Dataset::new([image], config.local_side);
-        let coarse: Vec<Point> = matches.iter().map(|m| local.stored(0, global.original(0, m.point))).collect();
+        let coarse: Vec<Point> = coarse.iter().map(|d| local.stored(0, d.point)).collect();
         let refiner = self.refiner(&local)?;
         let sights = refiner.look(&local, &coarse, config.views)?;
-        let sharp = config.crop.sigma * std::f64::consts::SQRT_2;
-        Ok(sights.iter().map(|sight| report(sight, &local, sharp)).collect())
+        Ok(self.settle(&sights, &local, config.crop.sigma * SQRT_2))
+    }
+
+    /// Sights in a data set's one image as detections, weighed against each other: a point is moved, and trusted less, as far as
+    /// the others contradict it. `sharp` is the spread of a heatmap as sharp as its target.
+    fn settle(&self, sights: &[Sight], dataset: &Dataset, sharp: f64) -> Vec<Detection> {
+        let mut points: Vec<Point> = sights.iter().map(|sight| dataset.original(0, sight.point)).collect();
+        let score = |sight: &Sight| (sharp / sight.spread.hypot(sight.disagreement).max(1e-9)).min(1.0);
+        let mut scores: Vec<f64> = sights.iter().map(score).collect();
+        if let Some(shape) = &self.model.shape {
+            let settled = shape.settle(&points, &scores);
+            points = settled.points;
+            scores.iter_mut().zip(settled.trust).for_each(|(score, trust)| *score *= trust);
+        }
+        let [width, height] = dataset.originals[0].map(|extent| extent as f64 - 1.0);
+        // A crop at the border also shows what lies beyond it; no landmark does.
+        let inside = |[x, y]: Point| [x.clamp(0.0, width), y.clamp(0.0, height)];
+        points.into_iter().zip(scores).map(|(point, score)| Detection { point: inside(point), score }).collect()
     }
 
     fn refiner(&mut self, dataset: &Dataset) -> Result<&mut Refiner> {

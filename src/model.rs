@@ -1,13 +1,14 @@
 //! The weights file: one `.safetensors` that holds all a detector needs.
 //!
-//! Tensors `match.*` are the parameters of the matcher, `template.*` what it searches for, `net.*` those of the landmark
-//! model. The metadata's one key `onemark` is a [`Header`] in JSON. A file of another layout, version or landmark count is
+//! Tensors `match.*` are the parameters of the matcher, `template.*` what it searches for, `shape.*` how landmarks vary together,
+//! `net.*` the parameters of the landmark model. The metadata's one key `onemark` is a [`Header`] in JSON. A file of another layout, version or landmark count is
 //! refused with the first tensor that does not fit.
 
 use crate::data::files::{read_capped, write_atomic};
 use crate::learn::config::Config;
 use crate::learn::matching::Features;
 use crate::learn::propose::TemplateFeatures;
+use crate::learn::shape_model::ShapeModel;
 use crate::nn::{Extents, UNet};
 use crate::tape::{Layout, Region, Tape};
 use crate::{Error, Result};
@@ -17,7 +18,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// Version of the file's layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Largest weights file that is read, bytes.
 const MAX_BYTES: u64 = 1 << 30;
@@ -81,6 +82,8 @@ pub struct Model {
     pub matching: Vec<f32>,
     /// The template's landmarks and features.
     pub template: TemplateFeatures,
+    /// How landmarks vary together; none if the settings go without.
+    pub shape: Option<ShapeModel>,
     /// Flat parameters of the landmark model; empty for [`Kind::Match`].
     pub net: Vec<f32>,
 }
@@ -149,6 +152,16 @@ impl Model {
         for (level, features) in self.template.features.0.iter().enumerate() {
             let shape = vec![k, features.len() / k.max(1)];
             tensors.push(NamedTensor { name: format!("template.features{level}"), shape, values: features.clone() });
+        }
+        if let Some(shape) = &self.shape {
+            let f32s = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v as f32).collect();
+            let mut add = |name: &str, shape: Vec<usize>, values: &mut dyn Iterator<Item = f64>| {
+                tensors.push(NamedTensor { name: name.into(), shape, values: f32s(values) });
+            };
+            add("shape.mean", vec![k, 2], &mut shape.mean.iter().flatten().copied());
+            add("shape.covariance", vec![2 * k, 2 * k], &mut shape.covariance.iter().copied());
+            add("shape.sigma", vec![k], &mut shape.sigma.iter().copied());
+            add("shape.noise", vec![1], &mut std::iter::once(shape.noise));
         }
         tensors
     }
@@ -224,7 +237,27 @@ impl Model {
         let features =
             levels.iter().enumerate().map(|(level, &(_, e))| tensor(&format!("template.features{level}"), &[k, e]));
         let features = Features(features.collect::<Result<_>>()?);
+        let doubles = |name: &str, shape: &[usize]| -> Result<Vec<f64>> {
+            Ok(tensor(name, shape)?.into_iter().map(f64::from).collect())
+        };
+        let positive = |name: &str, len: usize| -> Result<Vec<f64>> {
+            let values = doubles(name, &[len])?;
+            match values.iter().all(|&v| v > 0.0) {
+                true => Ok(values),
+                false => Err(refuse(format!("tensor `{name}` holds a number that is not above 0"))),
+            }
+        };
+        let shape = match header.config.shape.noise > 0.0 {
+            true => Some(ShapeModel {
+                mean: doubles("shape.mean", &[k, 2])?.chunks(2).map(|p| [p[0], p[1]]).collect(),
+                covariance: doubles("shape.covariance", &[2 * k, 2 * k])?,
+                sigma: positive("shape.sigma", k)?,
+                noise: positive("shape.noise", 1)?[0],
+            }),
+            false => None,
+        };
         Ok(Self {
+            shape,
             matching: flat("match", &matching)?,
             net: flat("net", &net)?,
             template: TemplateFeatures { points, features },

@@ -98,7 +98,9 @@ impl Settings {
     fn start(&self, kind: Kind) -> Model {
         let landmarks: Vec<String> = (0..self.landmarks).map(|k| format!("landmark{k}")).collect();
         let everyone: Vec<usize> = (0..self.landmarks).collect();
-        let config = self.config();
+        let mut config = self.config();
+        // Random networks have no shapes to learn from.
+        config.shape.noise = 0.0;
         let header = Header {
             version: VERSION,
             kind,
@@ -117,6 +119,7 @@ impl Settings {
             matching: matching.init(header.config.seed, &[]),
             net: net.init(header.config.seed, &everyone),
             template: TemplateFeatures { points, features: Features(vec![feature; levels]) },
+            shape: None,
             header,
         }
     }

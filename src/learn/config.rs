@@ -8,6 +8,7 @@ use super::joint::JointConfig;
 use super::labels::Gates;
 use super::matching::MatchConfig;
 use super::propose::ProposeConfig;
+use super::shape_model::ShapeConfig;
 use super::single::SingleConfig;
 use super::trainer::Optimizer;
 use crate::nn::unet::GROUPS;
@@ -48,6 +49,8 @@ pub struct Config {
     pub matching: MatchConfig,
     /// First pseudo-labels from matches.
     pub propose: ProposeConfig,
+    /// What all landmarks of an image say of each.
+    pub shape: ShapeConfig,
     /// The crop models.
     pub crop: CropConfig,
     /// The joint baseline.
@@ -70,6 +73,7 @@ impl Default for Config {
             checkpoint_seconds: 60,
             matching: MatchConfig::default(),
             propose: ProposeConfig::default(),
+            shape: ShapeConfig::default(),
             crop: CropConfig::default(),
             joint: JointConfig::default(),
             single: SingleConfig::default(),
@@ -130,6 +134,8 @@ impl Config {
         real("propose.outlier", propose.outlier, 1e-6..=10.0)?;
         real("propose.prior", propose.prior, 0.0..=10.0)?;
         real("propose.cycle", propose.cycle, 1e-6..=10.0)?;
+
+        real("shape.noise", self.shape.noise, 0.0..=1.0)?;
 
         whole("crop.side", crop.side, 16..=1024)?;
         channels("crop.channels", &crop.channels, 1)?;

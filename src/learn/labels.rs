@@ -5,6 +5,7 @@ use super::augment::Point;
 use super::crops::Sight;
 use super::dataset::Dataset;
 use super::shape::distance;
+use super::shape_model::ShapeModel;
 use serde::{Deserialize, Serialize};
 
 /// One landmark's pseudo-labels over the images of a data set, in pixels of the local resolution.
@@ -14,7 +15,7 @@ pub struct PseudoLabels {
     pub points: Vec<Point>,
     /// Weight in the loss, in [0, 1].
     pub weights: Vec<f64>,
-    /// Where the arrangement of all matched landmarks puts this one, where that is known: the shape gate compares with it.
+    /// Where all matched landmarks together put this one, where that is known: the shape gate compares with it.
     pub expected: Vec<Option<Point>>,
 }
 
@@ -150,5 +151,33 @@ impl PseudoLabels {
         log.spread /= seen.len().saturating_sub(1).max(1) as f64;
         log.moved /= log.accepted.max(1) as f64;
         log
+    }
+}
+
+/// Points and weights of all landmarks for each image, the points in pixels of the original image.
+fn shapes(labels: &[PseudoLabels], dataset: &Dataset) -> Vec<(Vec<Point>, Vec<f64>)> {
+    let image = |i: usize| labels.iter().map(|l| (dataset.original(i, l.points[i]), l.weights[i])).unzip();
+    (0..dataset.len()).map(image).collect()
+}
+
+/// The shape model of all landmarks' labels; `noise` is a share of the template's longer side.
+pub fn learn_shape(labels: &[PseudoLabels], dataset: &Dataset, template: usize, noise: f64) -> ShapeModel {
+    let (points, weights): (Vec<_>, Vec<_>) = shapes(labels, dataset).into_iter().unzip();
+    let side = dataset.originals[template].into_iter().max().unwrap_or(1) as f64;
+    ShapeModel::learn(&points[template], &points, &weights, noise * side)
+}
+
+/// Moves labels (but the template's) to where the model settles them, and trusts them as far as it does.
+pub fn settle(labels: &mut [PseudoLabels], dataset: &Dataset, template: usize, model: &ShapeModel) {
+    for (i, (points, weights)) in shapes(labels, dataset).into_iter().enumerate() {
+        if i == template {
+            continue;
+        }
+        let settled = model.settle(&points, &weights);
+        for (k, labels) in labels.iter_mut().enumerate() {
+            labels.points[i] = dataset.stored(i, settled.points[k]);
+            labels.expected[i] = Some(dataset.stored(i, settled.expected[k]));
+            labels.weights[i] *= settled.trust[k];
+        }
     }
 }

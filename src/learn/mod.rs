@@ -12,5 +12,6 @@ pub mod matching;
 pub mod pipeline;
 pub mod propose;
 pub mod shape;
+pub mod shape_model;
 pub mod single;
 pub mod trainer;

@@ -6,9 +6,10 @@ use super::config::{Config, InitialLabels};
 use super::dataset::Dataset;
 use super::fuse::FuseTraining;
 use super::joint::JointTraining;
-use super::labels::{PseudoLabels, UpdateLog};
+use super::labels::{PseudoLabels, UpdateLog, learn_shape, settle};
 use super::matching::{MatchTraining, Matcher};
 use super::propose::{Proposal, TemplateFeatures, pseudo_labels};
+use super::shape_model::ShapeModel;
 use super::single::SingleTraining;
 use super::trainer::Trainer;
 use crate::data::gray::GrayImage;
@@ -202,9 +203,15 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Writes a landmark model, beside the matcher's parameters and the template's features.
-    fn write(&self, kind: Kind, name: &str, net: Vec<f32>) -> Result<()> {
+    fn write(&self, kind: Kind, shape: Option<ShapeModel>, net: Vec<f32>) -> Result<()> {
         let Model { matching, template, .. } = self.model(Kind::Match)?;
-        Model { header: self.header(kind), matching, template, net }.write(&self.run.file(name))
+        Model { header: self.header(kind), matching, template, shape, net }.write(&self.run.file(&weights_file(kind)))
+    }
+
+    /// How the landmarks of labels in a data set's pixels vary together, unless the settings go without.
+    fn shape_of(&self, labels: &[PseudoLabels], dataset: &Dataset) -> Option<ShapeModel> {
+        let noise = self.config.shape.noise;
+        (noise > 0.0).then(|| learn_shape(labels, dataset, self.task.template, noise))
     }
 
     /// An earlier stage's model.
@@ -245,8 +252,14 @@ impl<'a> Pipeline<'a> {
         }
         self.run.write_json(PROPOSALS, &proposals)?;
         self.run.write_json(&log_file(Kind::Match), &log)?;
-        let model = Model { header: self.header(Kind::Match), matching: params, template: features, net: vec![] };
+        let shape = self.shape_of(&self.proposed(&proposals), &self.local);
+        let model =
+            Model { header: self.header(Kind::Match), matching: params, template: features, shape, net: vec![] };
         model.write(&self.run.file(&weights_file(Kind::Match)))
+    }
+
+    fn proposed(&self, proposals: &[Vec<Proposal>]) -> Vec<PseudoLabels> {
+        pseudo_labels(proposals, &self.local, self.task.template, &self.task.annotation, &self.config.propose)
     }
 
     /// The first pseudo-labels, in the local data set's pixels.
@@ -259,7 +272,11 @@ impl<'a> Pipeline<'a> {
                     let cause = "was made for other images or landmarks; train into another folder";
                     return Err(Error::input(self.run.file(PROPOSALS), cause));
                 }
-                Ok(pseudo_labels(&proposals, local, task.template, &task.annotation, &self.config.propose))
+                let mut labels = self.proposed(&proposals);
+                if let Some(shape) = self.model(Kind::Match)?.shape {
+                    settle(&mut labels, local, task.template, &shape);
+                }
+                Ok(labels)
             }
             InitialLabels::Random => {
                 let label = |landmark: usize| {
@@ -283,20 +300,25 @@ impl<'a> Pipeline<'a> {
         let mut stage =
             JointTraining::new(self.device, config, &self.global, self.task.template, labels, self.config.seed)?;
         let Model { matching, template, .. } = self.model(Kind::Match)?;
-        let header = self.header(Kind::Joint);
-        let model = |net| Model { header: header.clone(), matching: matching.clone(), template: template.clone(), net };
+        // Snapshots tell of each landmark by itself: without a shape model, in which all have a say.
+        let mut header = self.header(Kind::Joint);
+        header.config.shape.noise = 0.0;
+        let snapshot = |net| {
+            let (header, matching, template) = (header.clone(), matching.clone(), template.clone());
+            Model { header, matching, template, shape: None, net }
+        };
         let run = self.run;
         let keep = |step: usize, trainer: &mut Trainer| {
             if let Some(index) = config.snapshot_after(step) {
                 let net = trainer.executor.read(Region::Ema)?;
-                model(net).write(&run.file(&snapshot_file(index)))?;
+                snapshot(net).write(&run.file(&snapshot_file(index)))?;
             }
             Ok(())
         };
         let log = drive(run, self.observer, &self.config, Kind::Joint, 0, config.steps, &mut stage, keep)?;
         run.write_json(&log_file(Kind::Joint), &log)?;
         let net = stage.trainer.executor.read(Region::Ema)?;
-        model(net).write(&run.file(&weights_file(Kind::Joint)))
+        self.write(Kind::Joint, self.shape_of(&stage.labels, &self.global), net)
     }
 
     fn train_single(&mut self) -> Result<()> {
@@ -334,9 +356,13 @@ impl<'a> Pipeline<'a> {
             done.extend(group_labels);
             merge(&mut log, group_log);
         }
+        let shape = self.shape_of(&done, &self.local);
+        if let Some(shape) = &shape {
+            settle(&mut done, &self.local, self.task.template, shape);
+        }
         self.run.write_json(LABELS, &done)?;
         self.run.write_json(&log_file(Kind::Single), &log)?;
-        self.write(Kind::Single, &weights_file(Kind::Single), nets)?;
+        self.write(Kind::Single, shape, nets)?;
         files.iter().try_for_each(|file| self.run.remove(file))
     }
 
@@ -351,7 +377,7 @@ impl<'a> Pipeline<'a> {
     }
 
     fn train_fused(&mut self) -> Result<()> {
-        let singles = self.model(Kind::Single)?.net;
+        let Model { net: singles, shape, .. } = self.model(Kind::Single)?;
         let labels: Vec<PseudoLabels> = self.run.read_json(LABELS)?;
         let fits = |l: &PseudoLabels| l.points.len() == self.local.len() && l.weights.len() == self.local.len();
         if labels.len() != self.task.landmarks.len() || !labels.iter().all(fits) {
@@ -374,7 +400,7 @@ impl<'a> Pipeline<'a> {
         self.run.write_json(&log_file(Kind::Fused), &log)?;
         let net = stage.trainer.executor.read(Region::Ema)?;
         drop(stage);
-        self.write(Kind::Fused, &weights_file(Kind::Fused), net)
+        self.write(Kind::Fused, shape, net)
     }
 }
 

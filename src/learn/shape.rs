@@ -19,6 +19,14 @@ impl Similarity {
         [self.a * x - self.b * y + self.t[0], self.b * x + self.a * y + self.t[1]]
     }
 
+    /// The transform back; of a transform that shrinks all to one point, the identity about it.
+    pub fn inverse(&self) -> Self {
+        let square = self.a * self.a + self.b * self.b;
+        let (a, b) = if square > 1e-18 { (self.a / square, -self.b / square) } else { (1.0, 0.0) };
+        let [x, y] = self.t;
+        Self { a, b, t: [-(a * x - b * y), -(b * x + a * y)] }
+    }
+
     /// The weighted least-squares fit of `from` onto `to` (Umeyama 1991 in two dimensions). Without spread, a translation.
     pub fn fit(from: &[Point], to: &[Point], weights: &[f64]) -> Self {
         let total: f64 = weights.iter().sum::<f64>().max(1e-12);

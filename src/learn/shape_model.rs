@@ -1,0 +1,278 @@
+//! A statistical shape model (after Cootes et al. 1995) that is learned from pseudo-labels, outliers and all, and says how far a
+//! landmark is to be trusted beside the others.
+//!
+//! Shapes are aligned by similarities to the template's frame and centred on their mean: `v`, two numbers a landmark. What is
+//! seen is `v = x + e`, with `x ~ N(0, S)` the shape and `e ~ N(0, noise^2 / w)` the error of each landmark, so
+//!
+//! ```text
+//! E[x | v] = S (S + noise^2 diag(1 / w))^-1 v
+//! ```
+//!
+//! A landmark's weight `w` falls with its residual `r` as `1 / (1 + (r / (4 sigma))^2)^2` (Geman and McClure 1985), first about
+//! the mean shape, then about `x`, and `S` is the covariance of shapes in
+//! which doubted landmarks are filled in from the others. No truth is read: only that most landmarks of most images are right.
+
+use super::augment::Point;
+use super::shape::{Similarity, distance};
+use serde::{Deserialize, Serialize};
+
+/// Settings of the shape model.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShapeConfig {
+    /// Standard deviation of a good label's error, as a share of the template's longer side; 0 goes without a shape model.
+    pub noise: f64,
+}
+
+impl Default for ShapeConfig {
+    fn default() -> Self {
+        Self { noise: 0.006 }
+    }
+}
+
+/// Residual, in sigmas, at which a landmark's say in the shape is quartered.
+const OUTLIER: f64 = 4.0;
+/// Residual, in sigmas, at which a point and what the others say of it count alike.
+const DOUBT: f64 = 2.0;
+/// Rounds of reweighting.
+const ROUNDS: usize = 8;
+/// The least weight: keeps the system of equations regular.
+const LEAST: f64 = 1e-3;
+
+/// See the [module](self).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShapeModel {
+    /// The mean shape, in a frame of the template's pixels.
+    pub mean: Vec<Point>,
+    /// `S`, row after row: `2 K x 2 K`, x before y.
+    pub covariance: Vec<f64>,
+    /// Each landmark's usual residual, pixels of the frame.
+    pub sigma: Vec<f64>,
+    /// Standard deviation of a good label's error, pixels of the frame.
+    pub noise: f64,
+}
+
+/// What a shape model makes of the points of an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    /// The points, moved towards what the others say by how much they contradict.
+    pub points: Vec<Point>,
+    /// What the shape of all says.
+    pub expected: Vec<Point>,
+    /// How much of a point is its own: 1 where it agrees, near 0 where it contradicts.
+    pub trust: Vec<f64>,
+}
+
+impl ShapeModel {
+    /// Learns from `shapes[image][landmark]` with weights in [0, 1]; `template` is the annotated shape, whose pixels become the
+    /// frame, and `noise` is in its pixels. Images may differ in size.
+    pub fn learn(template: &[Point], shapes: &[Vec<Point>], weights: &[Vec<f64>], noise: f64) -> Self {
+        let (k, n) = (template.len(), shapes.len());
+        let mut model =
+            Self { mean: template.to_vec(), covariance: vec![0.0; 4 * k * k], sigma: vec![noise; k], noise };
+        let mut current = weights.to_vec();
+        let mut seen = vec![vec![0.0; 2 * k]; n];
+        let mut hidden = seen.clone();
+        for round in 0..=ROUNDS {
+            let aligned: Vec<Vec<Point>> = shapes
+                .iter()
+                .zip(&current)
+                .map(|(shape, weights)| {
+                    let fit = Similarity::fit(shape, &model.mean, weights);
+                    shape.iter().map(|&p| fit.apply(p)).collect()
+                })
+                .collect();
+            for landmark in 0..k {
+                let total: f64 = current.iter().map(|w| w[landmark]).sum::<f64>().max(LEAST);
+                model.mean[landmark] = [0, 1].map(|axis| {
+                    let weighted = aligned.iter().zip(&current).map(|(p, w)| w[landmark] * p[landmark][axis]);
+                    weighted.sum::<f64>() / total
+                });
+            }
+            for (seen, aligned) in seen.iter_mut().zip(&aligned) {
+                *seen = model.centred(aligned);
+            }
+            // At first every shape is taken for the mean: what is far from that must not be mistaken for a way to vary.
+            if round > 0 {
+                model.covariance.fill(0.0);
+                for ((seen, hidden), weights) in seen.iter().zip(&hidden).zip(&current) {
+                    let filled: Vec<f64> =
+                        (0..2 * k).map(|i| hidden[i] + weights[i / 2].max(LEAST) * (seen[i] - hidden[i])).collect();
+                    for (row, &a) in model.covariance.chunks_exact_mut(2 * k).zip(&filled) {
+                        row.iter_mut().zip(&filled).for_each(|(s, &b)| *s += a * b / n as f64);
+                    }
+                }
+                for ((hidden, seen), weights) in hidden.iter_mut().zip(&seen).zip(&current) {
+                    *hidden = model.posterior(seen, weights);
+                }
+            }
+            for landmark in 0..k {
+                let residuals: Vec<f64> =
+                    seen.iter().zip(&hidden).map(|(seen, hidden)| residual(seen, hidden, landmark)).collect();
+                let mut sorted = residuals.clone();
+                sorted.sort_by(f64::total_cmp);
+                model.sigma[landmark] = sorted.get(n / 2).copied().unwrap_or(0.0).max(noise);
+                for ((current, weights), r) in current.iter_mut().zip(weights).zip(&residuals) {
+                    current[landmark] = weights[landmark] * say(r / model.sigma[landmark], OUTLIER).powi(2);
+                }
+            }
+        }
+        model
+    }
+
+    /// Weighs the points of an image, each with a weight in [0, 1], against each other.
+    pub fn settle(&self, points: &[Point], weights: &[f64]) -> Settled {
+        let k = points.len();
+        let mut current = weights.to_vec();
+        let mut fit = Similarity::fit(points, &self.mean, &current);
+        let align = |fit: &Similarity| self.centred(&points.iter().map(|&p| fit.apply(p)).collect::<Vec<_>>());
+        let mut seen = align(&fit);
+        let mut hidden = vec![0.0; 2 * k];
+        for round in 0..=ROUNDS {
+            for landmark in 0..k {
+                let usual = if round == 0 { self.variation(landmark) } else { self.sigma[landmark] };
+                current[landmark] =
+                    weights[landmark] * say(residual(&seen, &hidden, landmark) / usual, OUTLIER).powi(2);
+            }
+            fit = Similarity::fit(points, &self.mean, &current);
+            seen = align(&fit);
+            hidden = self.posterior(&seen, &current);
+        }
+        let back = fit.inverse();
+        let place = |k: usize, v: [f64; 2]| back.apply([self.mean[k][0] + v[0], self.mean[k][1] + v[1]]);
+        let trust: Vec<f64> = (0..k).map(|k| say(residual(&seen, &hidden, k) / self.sigma[k], DOUBT)).collect();
+        let blend = |k: usize, axis: usize| trust[k] * seen[2 * k + axis] + (1.0 - trust[k]) * hidden[2 * k + axis];
+        Settled {
+            points: (0..k).map(|k| place(k, [blend(k, 0), blend(k, 1)])).collect(),
+            expected: (0..k).map(|k| place(k, [hidden[2 * k], hidden[2 * k + 1]])).collect(),
+            trust,
+        }
+    }
+
+    /// How far a landmark usually is from its mean, pixels of the frame.
+    fn variation(&self, landmark: usize) -> f64 {
+        let variance = |i: usize| self.covariance[i * (2 * self.mean.len() + 1)].max(0.0);
+        (variance(2 * landmark) + variance(2 * landmark + 1) + self.sigma[landmark].powi(2)).sqrt()
+    }
+
+    fn centred(&self, aligned: &[Point]) -> Vec<f64> {
+        aligned.iter().zip(&self.mean).flat_map(|(p, m)| [p[0] - m[0], p[1] - m[1]]).collect()
+    }
+
+    /// `E[x | v]`.
+    fn posterior(&self, seen: &[f64], weights: &[f64]) -> Vec<f64> {
+        let n = seen.len();
+        let mut system = self.covariance.clone();
+        for i in 0..n {
+            system[i * n + i] += self.noise * self.noise / weights[i / 2].max(LEAST);
+        }
+        solve(&mut system, seen.to_vec())
+            .chunks_exact(2)
+            .zip(seen.chunks_exact(2))
+            .zip(weights)
+            .flat_map(|((y, v), w)| {
+                // S (S + D)^-1 v = v - D (S + D)^-1 v.
+                let d = self.noise * self.noise / w.max(LEAST);
+                [v[0] - d * y[0], v[1] - d * y[1]]
+            })
+            .collect()
+    }
+}
+
+/// How much a landmark whose residual is `r` sigmas is believed: half at `half` of them.
+fn say(r: f64, half: f64) -> f64 {
+    1.0 / (1.0 + (r / half).powi(2))
+}
+
+fn residual(seen: &[f64], hidden: &[f64], landmark: usize) -> f64 {
+    let at = |v: &[f64]| [v[2 * landmark], v[2 * landmark + 1]];
+    distance(at(seen), at(hidden))
+}
+
+/// Solves `a y = b` for a symmetric positive definite `a`, whose lower triangle becomes its Cholesky factor.
+fn solve(a: &mut [f64], mut b: Vec<f64>) -> Vec<f64> {
+    let n = b.len();
+    for i in 0..n {
+        for j in 0..=i {
+            let dot: f64 = (0..j).map(|l| a[i * n + l] * a[j * n + l]).sum();
+            let rest = a[i * n + j] - dot;
+            a[i * n + j] = if i == j { rest.sqrt() } else { rest / a[j * n + j] };
+        }
+    }
+    for i in 0..n {
+        let dot: f64 = (0..i).map(|l| a[i * n + l] * b[l]).sum();
+        b[i] = (b[i] - dot) / a[i * n + i];
+    }
+    for i in (0..n).rev() {
+        let dot: f64 = (i + 1..n).map(|l| a[l * n + i] * b[l]).sum();
+        b[i] = (b[i] - dot) / a[i * n + i];
+    }
+    b
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Stream;
+
+    /// Shapes with one mode of variation, in random poses; one landmark in eight far off.
+    fn shapes(n: usize) -> (Vec<Vec<Point>>, Vec<Vec<Point>>) {
+        let mut random = Stream::new(7, &[1]);
+        let mut truth = Vec::new();
+        let mut seen = Vec::new();
+        for i in 0..n {
+            let mode = random.range(-6.0, 6.0);
+            let pose = Similarity { a: random.range(0.8, 1.2), b: random.range(-0.2, 0.2), t: [5.0, i as f64] };
+            let point = |k: usize| {
+                let (x, y) = ((k % 4) as f64 * 30.0, (k / 4) as f64 * 50.0);
+                pose.apply([x + mode * (k as f64 * 0.7).sin(), y + mode * (k as f64 * 1.3).cos()])
+            };
+            let shape: Vec<Point> = (0..8).map(point).collect();
+            let mut noisy: Vec<Point> = shape.iter().map(|p| p.map(|v| v + random.range(-2.0, 2.0))).collect();
+            if i > 0 {
+                let k = random.index(8);
+                let (far, angle) = (random.range(20.0, 35.0), random.range(0.0, std::f64::consts::TAU));
+                noisy[k] = [noisy[k][0] + far * angle.cos(), noisy[k][1] + far * angle.sin()];
+            }
+            truth.push(shape);
+            seen.push(noisy);
+        }
+        (truth, seen)
+    }
+
+    fn worst(a: &[Vec<Point>], b: &[Vec<Point>]) -> f64 {
+        a.iter().flatten().zip(b.iter().flatten()).map(|(&p, &q)| distance(p, q)).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn outliers_are_pulled_to_where_the_others_put_them() {
+        let (truth, seen) = shapes(60);
+        let weights = vec![vec![1.0; 8]; 60];
+        let model = ShapeModel::learn(&seen[0], &seen, &weights, 2.0);
+        let settled: Vec<Settled> = seen.iter().zip(&weights).map(|(s, w)| model.settle(s, w)).collect();
+        let points: Vec<Vec<Point>> = settled.iter().map(|s| s.points.clone()).collect();
+        assert!(worst(&seen, &truth) > 20.0);
+        assert!(worst(&points, &truth) < 8.0, "{}", worst(&points, &truth));
+        let trusted = settled.iter().flat_map(|s| &s.trust).filter(|&&t| t > 0.5).count();
+        assert!(trusted > 60 * 7 * 9 / 10);
+    }
+
+    #[test]
+    fn few_landmarks_have_no_shape_and_stay_where_they_are() {
+        for k in [1, 2] {
+            let shapes: Vec<Vec<Point>> =
+                (0..5).map(|i| (0..k).map(|j| [f64::from(i * 3 + j * 40), f64::from(i)]).collect()).collect();
+            let weights = vec![vec![0.5; k as usize]; 5];
+            let model = ShapeModel::learn(&shapes[0], &shapes, &weights, 1.0);
+            let settled = model.settle(&shapes[3], &weights[3]);
+            assert!(settled.points.iter().zip(&shapes[3]).all(|(&p, &q)| distance(p, q) < 1e-9));
+            assert!(settled.trust.iter().all(|&t| t > 0.999));
+        }
+    }
+
+    #[test]
+    fn solves_a_small_system() {
+        let y = solve(&mut [4.0, 2.0, 2.0, 3.0], vec![10.0, 9.0]);
+        assert!((y[0] - 1.5).abs() < 1e-12 && (y[1] - 2.0).abs() < 1e-12);
+    }
+}
