@@ -155,10 +155,10 @@ pub struct Conv2dGradWeight {
 }
 
 impl Conv2dGradWeight {
-    /// Partial sums a weight slice: cut by shapes alone, so that the association does not depend on threads. Landmarks
-    /// with weights of their own are cut alike whether they are trained together or in groups.
-    fn slices(&self, x: &[Shape]) -> usize {
-        self.images(x).min(4)
+    /// Partial sums a weight slice: cut between bands, by shapes alone, so that the association does not depend on threads.
+    /// Landmarks with weights of their own are cut alike whether they are trained together or in groups.
+    fn slices(&self, x: &[Shape], win: &Window) -> usize {
+        (self.images(x) * win.bands()).min(4)
     }
 
     /// The same on the GPU, which cuts between pixels: enough for [`WORKGROUPS`](Self::WORKGROUPS) tiles a landmark, but no
@@ -201,35 +201,37 @@ impl Kernel for Conv2dGradWeight {
     }
 
     fn scratch(&self, x: &[Shape], y: &[Shape]) -> usize {
-        self.slices(x).max(self.gpu_slices(x)) * y[0].len()
+        let win = Window::new(x[0], y[0], self.stride, self.pad);
+        self.slices(x, &win).max(self.gpu_slices(x)) * y[0].len()
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
         let w = y[0].shape();
         let win = Window::new(x[0].shape(), w, self.stride, self.pad);
-        let (n, slices, len) = (x[0].shape().n, self.slices(&[x[0].shape(), x[1].shape()]), w.slice_len());
-        // The images that a weight slice sums over: (landmark, sample) in order.
-        let images = self.images(&[x[0].shape(), x[1].shape()]);
+        let shapes = [x[0].shape(), x[1].shape()];
+        let (n, bands, slices, len) = (x[0].shape().n, win.bands(), self.slices(&shapes, &win), w.slice_len());
+        // The bands that a weight slice sums over: (landmark, sample, band) in order.
+        let units = self.images(&shapes) * bands;
         let scratch = &mut scratch[..slices * w.len()];
         scratch.par_chunks_mut(len).enumerate().for_each(|(i, partial)| {
             let (k, slice) = (i / slices, i % slices);
             partial.fill(T::zero());
-            for image in slice * images / slices..(slice + 1) * images / slices {
+            for unit in slice * units / slices..(slice + 1) * units / slices {
+                let (image, band) = (unit / bands, unit % bands);
                 let (k, n) = if self.k == 1 { (image / n, image % n) } else { (k, image) };
-                win.grad_weight(x[0].image(k, n), x[1].image(k, n), partial);
+                win.grad_weight(x[0].image(k, n), x[1].image(k, n), win.band(band), partial);
             }
         });
-        // Partial sums are [kh, kw, ci, co]: added up in order, and transposed.
-        let taps = w.image_len();
-        for (dw, partials) in y[0].slices().zip(scratch.chunks(slices * len)) {
-            for (o, dw) in dw.chunks_exact_mut(taps).enumerate() {
-                for (tap, dw) in dw.iter_mut().enumerate() {
-                    let mut sum = partials[tap * w.n + o];
-                    partials[len..].iter().skip(tap * w.n + o).step_by(len).for_each(|&v| sum += v);
-                    *dw = sum;
-                }
+        // Partial sums are [kh, kw, ci, co]: added up in order, and transposed. A sample of a weight is an output channel.
+        y[0].images().into_par_iter().enumerate().for_each(|(i, dw)| {
+            let (k, o) = (i / w.n, i % w.n);
+            let partials = &scratch[k * slices * len..][..slices * len];
+            for (tap, dw) in dw.iter_mut().enumerate() {
+                let at = tap * w.n + o;
+                *dw = partials[at];
+                partials[len..].iter().skip(at).step_by(len).for_each(|&v| *dw += v);
             }
-        }
+        });
     }
 
     fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {

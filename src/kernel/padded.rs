@@ -60,11 +60,21 @@ impl Window {
         self.padded_width() * self.ci
     }
 
-    /// Bands of output rows.
-    fn bands(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+    /// Output rows of a band.
+    fn band_rows(&self) -> usize {
         const ELEMENTS: usize = 1 << 15;
-        let (oh, rows) = (self.oh, (ELEMENTS / (self.line() * self.stride)).clamp(1, self.oh.max(1)));
-        (0..oh).step_by(rows).map(move |start| start..(start + rows).min(oh))
+        (ELEMENTS / (self.line() * self.stride)).clamp(1, self.oh.max(1))
+    }
+
+    /// How many bands of output rows an image has.
+    pub fn bands(&self) -> usize {
+        self.oh.div_ceil(self.band_rows())
+    }
+
+    /// The output rows of a band.
+    pub fn band(&self, index: usize) -> Range<usize> {
+        let rows = self.band_rows();
+        index * rows..((index + 1) * rows).min(self.oh)
     }
 
     /// Output images `[oh, ow, co]` cut into bands: (image, output rows, their memory).
@@ -72,7 +82,7 @@ impl Window {
         let mut bands = Vec::new();
         for (i, mut image) in images.into_iter().enumerate() {
             let row = image.len() / self.oh;
-            for rows in self.bands() {
+            for rows in (0..self.bands()).map(|band| self.band(band)) {
                 let (band, rest) = image.split_at_mut(rows.len() * row);
                 bands.push((i, rows, band));
                 image = rest;
@@ -151,27 +161,25 @@ impl Window {
         });
     }
 
-    /// Adds one image's contribution `x^T dy` to the transposed weight gradient `[kh, kw, ci, co]`.
-    pub fn grad_weight<T: Real>(&self, x: &[T], dy: &[T], dw: &mut [T]) {
+    /// Adds what a band of output rows of one image contributes, `x^T dy`, to the transposed weight gradient `[kh, kw, ci, co]`.
+    pub fn grad_weight<T: Real>(&self, x: &[T], dy: &[T], rows: Range<usize>, dw: &mut [T]) {
         let co = dw.len() / self.taps();
         let width = padded(co);
-        for rows in self.bands() {
-            let (pixels, band_len) = (rows.len() * self.ow, self.band_len(&rows));
-            let dy = &dy[rows.start * self.ow * co..rows.end * self.ow * co];
-            let packed_len = if width == co { 0 } else { pixels * width };
-            with_scratch(band_len + packed_len, |scratch: &mut [T]| {
-                let (band, packed) = scratch.split_at_mut(band_len);
-                for (to, from) in packed.chunks_exact_mut(width).zip(dy.chunks_exact(co)) {
-                    to[..co].copy_from_slice(from);
-                    to[co..].fill(T::zero());
-                }
-                let right = Right { data: if packed_len == 0 { dy } else { &*packed }, row: width };
-                self.with_left(x, &rows, band, |left| {
-                    let transposed = Left { rows: left.columns, columns: left.rows, ..left };
-                    gemm([self.taps(), co, pixels], transposed, right, Start::Sum, dw);
-                });
+        let (pixels, band_len) = (rows.len() * self.ow, self.band_len(&rows));
+        let dy = &dy[rows.start * self.ow * co..rows.end * self.ow * co];
+        let packed_len = if width == co { 0 } else { pixels * width };
+        with_scratch(band_len + packed_len, |scratch: &mut [T]| {
+            let (band, packed) = scratch.split_at_mut(band_len);
+            for (to, from) in packed.chunks_exact_mut(width).zip(dy.chunks_exact(co)) {
+                to[..co].copy_from_slice(from);
+                to[co..].fill(T::zero());
+            }
+            let right = Right { data: if packed_len == 0 { dy } else { &*packed }, row: width };
+            self.with_left(x, &rows, band, |left| {
+                let transposed = Left { rows: left.columns, columns: left.rows, ..left };
+                gemm([self.taps(), co, pixels], transposed, right, Start::Sum, dw);
             });
-        }
+        });
     }
 }
 
