@@ -6,7 +6,7 @@
 //!
 //! One tile of `MR` rows and `NV` vectors of columns lives in registers while `k` runs; each result is one chain of fused
 //! multiply-adds over ascending `k`. So its bits depend neither on tile sizes nor on the processor, as long as it has fused
-//! multiply-adds (x86-64-v3 and later, aarch64). The tile is one generic function over [`Vector`]s; the widest that the processor
+//! multiply-adds (x86-64-v3 and later, aarch64). The tile is one generic function over vectors; the widest that the processor
 //! has is chosen when the program runs.
 #![allow(unsafe_code)]
 
