@@ -17,17 +17,12 @@ use super::shape::{Similarity, distance};
 use serde::{Deserialize, Serialize};
 
 /// Settings of the shape model.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShapeConfig {
-    /// Standard deviation of a good label's error, as a share of the template's longer side; 0 goes without a shape model.
+    /// Standard deviation of a good label's error, as a share of the template's longer side, such as 0.006; 0 goes without a
+    /// shape model.
     pub noise: f64,
-}
-
-impl Default for ShapeConfig {
-    fn default() -> Self {
-        Self { noise: 0.006 }
-    }
 }
 
 /// Residual, in sigmas, at which a landmark's say in the shape is quartered.
