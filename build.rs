@@ -4,8 +4,12 @@
 //! ```text
 //! const BM: u32 = 32u; // #const      the default of a constant that a variant may replace
 //! #import lib/grid                    the text of shaders/lib/grid.wgsl, once a variant
-//! #if NAME / #else / #endif           by whether the variant sets NAME (to anything but 0)
+//! #if NAME / #else / #endif           by whether the variant sets NAME (to anything but `false`)
+//! enable f16;                         moved to the top, wherever it stands
 //! ```
+//!
+//! In the list, `axis tile: small | large BM=64u` is followed by `conv_<tile> = ..`, which stands for a variant of each choice,
+//! here `conv_small` and `conv_large`, with the choice's constants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -28,12 +32,9 @@ fn generate() -> Result<()> {
     // The `Params` of each shader file, by the file's stem.
     let mut params: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
     let mut names = BTreeSet::new();
-    for (number, line) in list.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
-    {
-        let at = |message: String| format!("shaders/variants.txt:{}: {message}", number + 1);
-        let variant =
-            Variant::parse(line).ok_or_else(|| at(format!("not `name = file.wgsl [CONST=value ...]`: {line}")))?;
-        if !names.insert(variant.name) {
+    for (number, variant) in variants(&list)? {
+        let at = |message: String| format!("shaders/variants.txt:{number}: {message}");
+        if !names.insert(variant.name.clone()) {
             return Err(at(format!("a second variant {}", variant.name)));
         }
         let mut source = Source::default();
@@ -41,14 +42,14 @@ fn generate() -> Result<()> {
         if let Some(unused) = variant.constants.keys().find(|name| !source.used.contains(**name)) {
             return Err(at(format!("{} has no #const or #if {unused}", variant.file)));
         }
-        let shader = source.reflect(variant.name)?;
+        let shader = source.reflect(&variant.name)?;
         writeln!(
             table,
             "    Variant {{ name: {:?}, storage: {}, params: {}, source: {:?} }},",
             variant.name,
             shader.storage,
             4 * shader.params.len(),
-            source.text,
+            source.bare(),
         )
         .expect("a string");
         let stem = Path::new(variant.file).file_stem().and_then(|s| s.to_str()).unwrap_or_default().to_owned();
@@ -76,20 +77,63 @@ fn read(path: impl AsRef<Path>) -> Result<String> {
     std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.as_ref().display()))
 }
 
-/// A line of the list.
+/// A shader file with constants of its own.
 struct Variant<'a> {
-    name: &'a str,
+    name: String,
     file: &'a str,
-    constants: BTreeMap<&'a str, &'a str>,
+    constants: Constants<'a>,
+}
+
+type Constants<'a> = BTreeMap<&'a str, &'a str>;
+
+/// All variants of the list, each with the number of its line.
+fn variants(list: &str) -> Result<Vec<(usize, Variant<'_>)>> {
+    let mut axes: BTreeMap<&str, Vec<(&str, Constants)>> = BTreeMap::new();
+    let mut all = Vec::new();
+    for (number, line) in (1..).zip(list.lines()).filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')) {
+        let at = |message: &str| format!("shaders/variants.txt:{number}: {message}: {line}");
+        if let Some(axis) = line.strip_prefix("axis ") {
+            let (name, choices) = axis.split_once(':').ok_or_else(|| at("not `axis name: choice | choice`"))?;
+            let choices = choices.split('|').map(choice).collect::<Option<_>>();
+            axes.insert(name, choices.ok_or_else(|| at("a choice is not `name [CONST=value ...]`"))?);
+            continue;
+        }
+        let variant = Variant::parse(line).ok_or_else(|| at("not `name = file.wgsl [CONST=value ...]`"))?;
+        let mut expanded = vec![variant];
+        while let Some((axis, _)) = expanded[0].name.split_once('<').and_then(|(_, rest)| rest.split_once('>')) {
+            let choices = axes.get(axis).ok_or_else(|| at("an axis that no line above defines"))?;
+            let mark = format!("<{axis}>");
+            expanded = expanded
+                .iter()
+                .flat_map(|variant| choices.iter().map(|choice| variant.with(&mark, choice)))
+                .collect();
+        }
+        all.extend(expanded.into_iter().map(|variant| (number, variant)));
+    }
+    Ok(all)
+}
+
+fn choice(text: &str) -> Option<(&str, Constants<'_>)> {
+    let text = text.trim();
+    let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
+    Some((name, constants(rest)?))
+}
+
+fn constants(text: &str) -> Option<Constants<'_>> {
+    text.split_whitespace().map(|word| word.split_once('=')).collect()
 }
 
 impl<'a> Variant<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let (name, rest) = line.split_once('=')?;
-        let mut words = rest.split_whitespace();
-        let file = words.next()?;
-        let constants = words.map(|word| word.split_once('=')).collect::<Option<_>>()?;
-        Some(Self { name: name.trim(), file, constants })
+        let (file, rest) = rest.trim().split_once(' ').unwrap_or((rest.trim(), ""));
+        Some(Self { name: name.trim().into(), file, constants: constants(rest)? })
+    }
+
+    /// The variant of a choice, whose name stands where the mark of its axis does.
+    fn with(&self, mark: &str, (name, constants): &(&str, Constants<'a>)) -> Self {
+        let constants = self.constants.iter().chain(constants).map(|(&name, &value)| (name, value)).collect();
+        Self { name: self.name.replace(mark, name), file: self.file, constants }
     }
 }
 
@@ -113,7 +157,7 @@ impl Source {
             match (words.next(), words.next()) {
                 (Some("#if"), Some(name)) => {
                     self.used.insert(name.into());
-                    kept.push(variant.constants.get(name).is_some_and(|&value| value != "0"));
+                    kept.push(variant.constants.get(name).is_some_and(|&value| value != "false"));
                 }
                 (Some("#else"), _) => match kept.last_mut() {
                     Some(kept) => *kept = !*kept,
@@ -125,6 +169,10 @@ impl Source {
                     }
                 }
                 _ if kept.contains(&false) => {}
+                (Some("enable"), _) => {
+                    self.text.insert_str(0, &format!("{}\n", line.trim()));
+                    self.origin.insert(0, (path.clone(), number + 1));
+                }
                 (Some("#import"), Some(name)) => {
                     let library = PathBuf::from(format!("{name}.wgsl"));
                     if self.imported.insert(library.clone()) {
@@ -145,6 +193,13 @@ impl Source {
             }
         }
         if kept.is_empty() { Ok(()) } else { Err(format!("{}: an #if is not closed", path.display())) }
+    }
+
+    /// The text without comments and indentation, which the program need not carry.
+    fn bare(&self) -> String {
+        let code = |line: &'_ str| line.split("//").next().unwrap_or_default().trim().to_owned();
+        let lines: Vec<String> = self.text.lines().map(code).filter(|line| !line.is_empty()).collect();
+        lines.join("\n")
     }
 
     fn push(&mut self, line: &str, path: &Path, number: usize) {

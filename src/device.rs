@@ -1,18 +1,22 @@
 //! Where programs run: the CPU executor or a GPU, behind one set of calls.
 
 use crate::cpu::CpuExecutor;
-use crate::gpu::{self, Adapter, GpuExecutor};
+use crate::gpu::{self, Adapter, Choice, GpuExecutor, Tuning};
 use crate::plan::Program;
 use crate::tape::Region;
 use crate::timing::{Observer, Run, Timing};
 use crate::{Error, Result};
 use serde::Serialize;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A device that executors are made on.
 #[derive(Clone)]
 pub struct Device {
     unit: Unit,
+    choice: Choice,
+    /// What came of the tuning file.
+    tuning: Option<String>,
     observer: Option<Observer>,
 }
 
@@ -25,12 +29,34 @@ enum Unit {
 impl Device {
     /// The CPU executor, on the threads of the current rayon pool.
     pub fn cpu() -> Self {
-        Self { unit: Unit::Cpu, observer: None }
+        Self { unit: Unit::Cpu, choice: Choice::Shapes, tuning: None, observer: None }
     }
 
-    /// A GPU.
+    /// A GPU, with the variants that its [tuning file](Tuning) chooses, if there is one for it.
     pub fn gpu(adapter: Adapter) -> Self {
-        Self { unit: Unit::Gpu(adapter), observer: None }
+        let file = Tuning::path(&adapter.info).filter(|file| file.exists());
+        let (choice, tuning) = match file.map(|file| (Tuning::read(&file, &adapter.info), file)) {
+            None => (Choice::Shapes, None),
+            Some((Ok(tuning), file)) => {
+                let note = format!("{}: {} variants as tuned", file.display(), tuning.choices.len());
+                (Choice::Tuned(Arc::new(tuning.choices())), Some(note))
+            }
+            Some((Err(error), _)) => (Choice::Shapes, Some(format!("{error}; ignored"))),
+        };
+        Self { unit: Unit::Gpu(adapter), choice, tuning, observer: None }
+    }
+
+    /// What came of the GPU's tuning file, in one line: how much it chooses, or why it is ignored. None where there is none.
+    pub fn tuning(&self) -> Option<&str> {
+        self.tuning.as_deref()
+    }
+
+    /// The GPU, if it is one.
+    pub fn adapter(&self) -> Option<&gpu::DeviceInfo> {
+        match &self.unit {
+            Unit::Cpu => None,
+            Unit::Gpu(adapter) => Some(&adapter.info),
+        }
     }
 
     /// The same device, whose executors time every run and tell of it. They are slower for it.
@@ -38,11 +64,21 @@ impl Device {
         Self { observer: Some(observer), ..self }
     }
 
+    /// The same device, with GPU variants chosen like this.
+    #[cfg(feature = "cli")]
+    pub(crate) fn choosing(self, choice: Choice) -> Self {
+        Self { choice, ..self }
+    }
+
     /// An executor without programs.
     pub fn executor(&self) -> Result<Executor> {
         let backend = match &self.unit {
             Unit::Cpu => Backend::Cpu(CpuExecutor::new()),
-            Unit::Gpu(adapter) => Backend::Gpu(Box::new(GpuExecutor::new(adapter)?)),
+            Unit::Gpu(adapter) => {
+                let mut executor = GpuExecutor::new(adapter)?;
+                executor.set_choice(self.choice.clone());
+                Backend::Gpu(Box::new(executor))
+            }
         };
         Ok(Executor { backend, observer: self.observer.clone() })
     }

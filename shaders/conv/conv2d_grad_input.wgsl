@@ -7,7 +7,11 @@
 // rows are the phase's pixels (n, qy, qx), columns are input channels, the inner index is (jy, jx, o), o fastest.
 // A workgroup owns a tile of BM pixels x BN channels; column tiles are fastest, then row tiles, phases, landmarks.
 // `lib/gemm` says how the threads share a tile.
+//
+//   VEC4    c_in and c_out in fours: memory is read and written four numbers at a time
+//   EXACT   and tiles and steps that cover every phase exactly: no bounds but the image's border
 #import lib/grid
+#import lib/numbers
 #import lib/gemm
 
 const BM: u32 = 32u; // #const
@@ -17,6 +21,7 @@ const TM: u32 = 4u; // #const
 const TN: u32 = 4u; // #const
 const LEFT_ALONG_K: bool = true;
 const RIGHT_ALONG_K: bool = false;
+const EXACT: bool = false; // #const
 
 struct Params {
     base: u32,
@@ -40,9 +45,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> dy: array<f32>;
-@group(0) @binding(2) var<storage, read_write> w: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(1) var<storage, read_write> dy: array<Numbers>;
+@group(0) @binding(2) var<storage, read_write> w: array<Numbers>;
+@group(0) @binding(3) var<storage, read_write> dx: array<Numbers>;
 
 // Of each input pixel of the tile: where in a slice of dy the output pixel of tap (jy, jx) = 0 lies, its row and column.
 var<workgroup> rows: array<vec4<i32>, BM>;
@@ -76,12 +81,29 @@ fn inner(k: u32, end: u32) -> vec4<i32> {
     return vec4(i32(o) - i32((jy * p.ow + jx) * p.co), -i32(jy), -i32(jx), i32(tap * p.ci));
 }
 
+#if VEC4
+fn left(row: u32, at: vec4<i32>) -> vec4<f32> {
+    let to = rows[row] + at;
+    if u32(to.y) >= p.oh || u32(to.z) >= p.ow {
+        return vec4(0.0);
+    }
+    return vec4<f32>(dy[(landmark * p.dy_k + u32(to.x)) / 4u]);
+}
+
+fn right(quad: u32, at: vec4<i32>) -> vec4<f32> {
+    let i = first_column + 4u * quad;
+    if !EXACT && (i >= p.ci || at.w < 0) {
+        return vec4(0.0);
+    }
+    return vec4<f32>(w[(landmark * p.w_k + u32(at.w) + i) / 4u]);
+}
+#else
 fn pixel(row: u32, at: vec4<i32>) -> f32 {
     let to = rows[row] + at;
     if u32(to.y) >= p.oh || u32(to.z) >= p.ow {
         return 0.0;
     }
-    return dy[landmark * p.dy_k + u32(to.x)];
+    return f32(dy[landmark * p.dy_k + u32(to.x)]);
 }
 
 fn left(quad: u32, at: vec4<i32>) -> vec4<f32> {
@@ -94,27 +116,34 @@ fn weight(column: u32, at: vec4<i32>) -> f32 {
     if i >= p.ci || at.w < 0 {
         return 0.0;
     }
-    return w[landmark * p.w_k + u32(at.w) + i];
+    return f32(w[landmark * p.w_k + u32(at.w) + i]);
 }
 
 fn right(quad: u32, at: vec4<i32>) -> vec4<f32> {
     let column = 4u * quad;
     return vec4(weight(column, at), weight(column + 1u, at), weight(column + 2u, at), weight(column + 3u, at));
 }
+#endif
 
 fn store(row: u32, column: u32, value: vec4<f32>) {
-    if row >= p.n * extent.x * extent.y {
+    if !EXACT && row >= p.n * extent.x * extent.y {
         return;
     }
     let n = row / (extent.x * extent.y);
     let y = row / extent.y % extent.x * p.stride + phase.x;
     let x = row % extent.y * p.stride + phase.y;
     let to = landmark * p.dx_k + ((n * p.h + y) * p.w + x) * p.ci + column;
+#if VEC4
+    if EXACT || column < p.ci {
+        dx[to / 4u] = Numbers(value);
+    }
+#else
     for (var c = 0u; c < 4u; c++) {
         if column + c < p.ci {
-            dx[to + c] = value[c];
+            dx[to + c] = Number(value[c]);
         }
     }
+#endif
 }
 
 @compute @workgroup_size(THREADS)

@@ -6,7 +6,11 @@
 // output pixels (n, oy, ox), or (k, n, oy, ox) where all landmarks share the weight. A workgroup owns a tile of BM x BN
 // numbers of one slice; column tiles are fastest, then row tiles, slices, landmarks. `lib/gemm` says how the threads share a
 // tile, `conv2d_grad_weight_sum` adds the slices.
+//
+//   VEC4    c_in and c_out in fours: memory is read and written four numbers at a time
+//   EXACT   and tiles and steps that cover the product exactly: no bounds but the image's border
 #import lib/grid
+#import lib/numbers
 #import lib/gemm
 
 const BM: u32 = 32u; // #const
@@ -16,6 +20,7 @@ const TM: u32 = 4u; // #const
 const TN: u32 = 4u; // #const
 const LEFT_ALONG_K: bool = false;
 const RIGHT_ALONG_K: bool = false;
+const EXACT: bool = false; // #const
 
 struct Params {
     base: u32,
@@ -42,10 +47,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> dy: array<f32>;
+@group(0) @binding(1) var<storage, read_write> x: array<Numbers>;
+@group(0) @binding(2) var<storage, read_write> dy: array<Numbers>;
 // The gradient itself where there is one slice.
-@group(0) @binding(3) var<storage, read_write> dw: array<f32>;
+@group(0) @binding(3) var<storage, read_write> dw: array<Numbers>;
 
 // Of each column of the tile: its offset in x from tap (0, 0), channel 0; ky; kx.
 var<workgroup> columns: array<vec4<i32>, BN>;
@@ -77,12 +82,29 @@ fn inner(k: u32, end: u32) -> vec4<i32> {
     return vec4(start, iy, ix, i32(who * p.dy_k + (k - (image - n) * p.oh * p.ow) * p.co));
 }
 
+#if VEC4
+fn left(quad: u32, at: vec4<i32>) -> vec4<f32> {
+    let o = first_row + 4u * quad;
+    if !EXACT && (o >= p.co || at.w < 0) {
+        return vec4(0.0);
+    }
+    return vec4<f32>(dy[(u32(at.w) + o) / 4u]);
+}
+
+fn right(quad: u32, at: vec4<i32>) -> vec4<f32> {
+    let to = columns[4u * quad] + at;
+    if u32(to.y) >= p.h || u32(to.z) >= p.w {
+        return vec4(0.0);
+    }
+    return vec4<f32>(x[u32(to.x) / 4u]);
+}
+#else
 fn gradient(row: u32, at: vec4<i32>) -> f32 {
     let o = first_row + row;
     if o >= p.co || at.w < 0 {
         return 0.0;
     }
-    return dy[u32(at.w) + o];
+    return f32(dy[u32(at.w) + o]);
 }
 
 fn left(quad: u32, at: vec4<i32>) -> vec4<f32> {
@@ -95,25 +117,32 @@ fn pixel(column: u32, at: vec4<i32>) -> f32 {
     if u32(to.y) >= p.h || u32(to.z) >= p.w {
         return 0.0;
     }
-    return x[u32(to.x)];
+    return f32(x[u32(to.x)]);
 }
 
 fn right(quad: u32, at: vec4<i32>) -> vec4<f32> {
     let column = 4u * quad;
     return vec4(pixel(column, at), pixel(column + 1u, at), pixel(column + 2u, at), pixel(column + 3u, at));
 }
+#endif
 
 fn store(slice: u32, o: u32, column: u32, value: vec4<f32>) {
-    if o >= p.co {
+    if !EXACT && o >= p.co {
         return;
     }
     let length = p.kh * p.kw * p.ci;
     let to = landmark * p.dw_k + (slice * p.co + o) * length + column;
+#if VEC4
+    if EXACT || column < length {
+        dw[to / 4u] = Numbers(value);
+    }
+#else
     for (var c = 0u; c < 4u; c++) {
         if column + c < length {
-            dw[to + c] = value[c];
+            dw[to + c] = Number(value[c]);
         }
     }
+#endif
 }
 
 @compute @workgroup_size(THREADS)

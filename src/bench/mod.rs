@@ -15,4 +15,5 @@ pub mod row;
 pub mod shape;
 mod subject;
 pub mod suite;
+pub mod tune;
 pub mod workload;

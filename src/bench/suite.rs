@@ -8,9 +8,8 @@ use super::subject::Subject;
 use super::workload::{Settings, Workload};
 use crate::device::Device;
 use crate::kernel::elementwise::Fill;
-use crate::kernel::tensor::Operand;
-use crate::kernel::tile::Tile;
-use crate::kernel::{Cost, Op, Sample};
+use crate::gpu::Choice;
+use crate::kernel::{Cost, Op, Operand, Sample, Shape, Tile};
 use crate::parity::{Case, STATE};
 use crate::plan::{Place, Program, Slot, Step};
 use crate::random::Stream;
@@ -44,39 +43,30 @@ pub struct Suite {
 const EVICTED: usize = 1 << 25;
 
 impl Suite {
-    /// The GPU variants that a case can run in: those that the tile's choice could take; none on the CPU and for kernels that
-    /// have no choice.
-    pub fn variants(&self, case: &BenchCase) -> Result<Vec<&'static str>> {
-        Ok(self.tiles(case)?.iter().map(|tile| tile.shader).collect())
+    /// On hot caches, neither verified nor set against peaks.
+    pub fn new(device: Device, dtype: Dtype, effort: Effort) -> Self {
+        Self { device, dtype, effort, cold: false, verify: false, seed: 1, peaks: None, registry: Op::samples() }
     }
 
-    fn tiles(&self, case: &BenchCase) -> Result<Vec<Tile>> {
+    /// The GPU variants that a case can run in, that which shapes choose first; none on the CPU and for kernels that have no
+    /// choice.
+    pub fn variants(&self, case: &BenchCase) -> Result<Vec<Tile>> {
         if self.device.is_cpu() {
             return Ok(Vec::new());
         }
-        let y = case.op.infer(&case.inputs)?;
-        let dense = |shapes: &[crate::kernel::Shape]| shapes.iter().map(|&s| Operand::dense(s)).collect::<Vec<_>>();
-        Ok(Tile::alternatives(|| drop(case.op.gpu(&dense(&case.inputs), &dense(&y)))))
+        let dense = |shapes: &[Shape]| shapes.iter().map(|&shape| Operand::dense(shape)).collect::<Vec<_>>();
+        Ok(case.op.tiles(&dense(&case.inputs), &dense(&case.op.infer(&case.inputs)?)))
     }
 
-    /// Measures a case, in a variant of [`Suite::variants`] or in the one that is chosen.
+    /// Measures a case, in one of [`Suite::variants`] or in the one that the device chooses.
     ///
     /// # Errors
     /// [`Error::Verification`] if a result is out of its bound.
-    pub fn kernel(&self, case: &BenchCase, variant: Option<&str>) -> Result<Row> {
-        let tile = variant.and_then(|name| self.tiles(case).ok()?.into_iter().find(|tile| tile.shader == name));
-        match tile {
-            Some(tile) => tile.force(|| self.measure(case, variant)),
-            None => self.measure(case, variant),
-        }
-    }
-
-    fn measure(&self, case: &BenchCase, variant: Option<&str>) -> Result<Row> {
+    pub fn kernel(&self, case: &BenchCase, variant: Option<Tile>) -> Result<Row> {
         let mut random = Stream::new(self.seed, &[]);
         let values = Case::new(case.sample(&self.registry), &mut random);
-        let mut subject = Subject::new(&self.device, self.dtype)?;
-        let verified = if self.verify { Some(self.check(&values, &mut subject, &mut random)?) } else { None };
-
+        let verified = if self.verify { Some(self.check(case, variant, &values, &mut random)?) } else { None };
+        let mut subject = self.subject(variant)?;
         let program = if self.cold { evicting(values.program()) } else { values.program() };
         let first = usize::from(self.cold);
         let index = subject.load(program)?;
@@ -98,26 +88,48 @@ impl Suite {
             device: self.device.name(),
         };
         let json = serde_json::to_string(case).expect("a case is JSON");
-        let variant = variant.map(|name| format!(" --variant {name}")).unwrap_or_default();
+        let variant = variant.map(|tile| format!(" --variant {}", tile.shader)).unwrap_or_default();
         let replay = format!("{}{variant} --case '{json}'", self.replay());
         let row = Row::new(of, case.cost()?, launches, &times, self.peaks.as_ref(), replay);
         Ok(Row { verified, ..row })
     }
 
-    /// Runs a case once and holds its outputs to the twin's; returns the largest relative error.
-    fn check(&self, values: &Case, subject: &mut Subject, random: &mut Stream) -> Result<f64> {
+    /// A case's outputs in a variant, as bits.
+    pub fn bits(&self, case: &BenchCase, variant: Tile) -> Result<Vec<Vec<u64>>> {
+        let values = Case::new(case.sample(&self.registry), &mut Stream::new(self.seed, &[]));
+        let mut subject = self.subject(Some(variant))?;
         let index = subject.load(values.program())?;
-        restore(values, subject)?;
         subject.upload(index, &values.inputs)?;
         subject.repeat(index, 1)?;
+        let outputs = subject.outputs(index)?;
+        Ok(outputs.iter().map(|y| y.iter().map(|v| v.to_bits()).collect()).collect())
+    }
+
+    fn subject(&self, variant: Option<Tile>) -> Result<Subject> {
+        let device = self.device.clone();
+        Subject::new(&variant.map_or(device.clone(), |tile| device.choosing(Choice::Only(tile))), self.dtype)
+    }
+
+    /// Runs a case once in a variant, or in all that it has, and holds its outputs to the twin's; returns the largest relative
+    /// error.
+    fn check(&self, case: &BenchCase, variant: Option<Tile>, values: &Case, random: &mut Stream) -> Result<f64> {
+        let expected = values.expected(random);
+        let variants = match (variant, self.variants(case)?) {
+            (None, all) if !all.is_empty() => all.into_iter().map(Some).collect(),
+            (one, _) => vec![one],
+        };
         let mut worst: f64 = 0.0;
-        for (i, (expected, got)) in values.expected(random).iter().zip(subject.outputs(index)?).enumerate() {
-            let checked = expected.check(&got);
-            let name = values.sample.op.name();
-            worst = worst.max(
-                checked
-                    .map_err(|e| Error::Verification(format!("{name} on {}, output {i}: {e}", self.device.name())))?,
-            );
+        for variant in variants {
+            let mut subject = self.subject(variant)?;
+            let index = subject.load(values.program())?;
+            restore(values, &mut subject)?;
+            subject.upload(index, &values.inputs)?;
+            let timing = subject.repeat(index, 1)?;
+            for (i, (expected, got)) in expected.iter().zip(subject.outputs(index)?).enumerate() {
+                let (name, device) = (timing.spans.first().map_or(case.op.name(), |span| span.variant), self.device.name());
+                let wrong = |e| Error::Verification(format!("{name} on {device}, output {i}: {e}"));
+                worst = worst.max(expected.check(&got).map_err(wrong)?);
+            }
         }
         Ok(worst)
     }
@@ -211,16 +223,8 @@ mod tests {
     use std::time::Duration;
 
     fn suite(device: Device, dtype: Dtype) -> Suite {
-        Suite {
-            device,
-            dtype,
-            effort: Effort { warmup: Duration::ZERO, min_time: Duration::ZERO, slope: false },
-            cold: false,
-            verify: true,
-            seed: 3,
-            peaks: None,
-            registry: Op::samples(),
-        }
+        let effort = Effort { warmup: Duration::ZERO, min_time: Duration::ZERO, slope: false };
+        Suite { verify: true, seed: 3, ..Suite::new(device, dtype, effort) }
     }
 
     fn cases(text: &str) -> Vec<BenchCase> {
@@ -251,19 +255,19 @@ mod tests {
     }
 
     #[test]
-    fn every_tile_is_right_and_a_wrong_one_is_found() {
+    fn every_variant_is_right_and_a_wrong_one_is_found() {
         let Some(adapter) = crate::gpu::tests::adapter() else { return };
         let suite = suite(Device::gpu(adapter), Dtype::F32);
-        let conv = &cases("h=33,ci=3,co=5,kh=3")[0];
+        let conv = &cases("h=33,ci=4,co=8,kh=3")[0];
         let variants = suite.variants(conv).unwrap();
-        assert_eq!(variants, ["conv2d_small", "conv2d_narrow", "conv2d_medium", "conv2d_large"]);
+        assert_eq!(variants.len(), 8, "four tiles, in fours or not: {variants:?}");
         for variant in variants {
             let row = suite.kernel(conv, Some(variant)).unwrap();
-            assert_eq!((row.subject.variant.as_str(), row.verified.is_some()), (variant, true));
+            assert_eq!((row.subject.variant.as_str(), row.verified.is_some()), (variant.shader, true));
         }
         // The host believes that a workgroup owns twice the rows that it does.
-        let wrong = Tile { rows: 64, ..Tile::small("conv2d_small") };
-        let error = wrong.force(|| suite.kernel(conv, None)).unwrap_err();
+        let small = Tile { shader: "conv2d_small", rows: 64, columns: 32 };
+        let error = suite.kernel(conv, Some(small)).unwrap_err();
         assert!(error.exit_code() == 6 && error.to_string().contains("elements are wrong"), "{error}");
     }
 }

@@ -44,15 +44,15 @@ pub struct Args {
     #[arg(long)]
     cold: bool,
     /// Seconds of runs that do not count, for each row.
-    #[arg(long, value_name = "SECONDS", default_value = "0.05", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "0.05", value_parser = super::seconds)]
     warmup: Duration,
     /// Seconds of runs that count, for each row.
-    #[arg(long, value_name = "SECONDS", default_value = "0.25", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "0.25", value_parser = super::seconds)]
     min_time: Duration,
     /// Measure by the slope of wall time over the number of runs, whatever clocks the device has.
     #[arg(long, conflicts_with = "cold")]
     slope: bool,
-    /// Hold every kernel's results to its f64 twin; exit code 6 if one is wrong.
+    /// Hold every kernel's results, in every variant that fits, to its f64 twin; exit code 6 if one is wrong.
     #[arg(long)]
     verify: bool,
     /// Seed of the inputs.
@@ -89,11 +89,6 @@ pub struct Args {
 /// Beside the shapes of the default configuration: what convolutions are usually compared on.
 const REFERENCE: [&str; 2] = ["h=128,ci=32,co=32,kh=3", "h=128,ci=64,co=64,kh=1"];
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=3600.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "not between 0 and 3600".into())
-}
-
 pub fn run(args: Args) -> Result<u8> {
     watch_interrupts(args.compute.quiet);
     args.compute.install(|| bench(&args))
@@ -103,7 +98,6 @@ fn bench(args: &Args) -> Result<u8> {
     let base = args.compare.as_deref().map(Results::read).transpose()?;
     let settings =
         Settings { landmarks: args.landmarks.into(), batch: args.batch.map(usize::from), ..Settings::default() };
-    let registry = Op::samples();
     let kernels: Vec<BenchCase> = kernels(args, &settings)?;
     let workloads = workloads(args);
     if kernels.is_empty() && workloads.is_empty() {
@@ -119,16 +113,8 @@ fn bench(args: &Args) -> Result<u8> {
         true => Some(Peaks::measure(&device, args.dtype, &effort)?),
         false => None,
     };
-    let suite = Suite {
-        device,
-        dtype: args.dtype,
-        effort,
-        cold: args.cold,
-        verify: args.verify,
-        seed: args.seed,
-        peaks,
-        registry,
-    };
+    let (cold, verify, seed) = (args.cold, args.verify, args.seed);
+    let suite = Suite { cold, verify, seed, peaks, ..Suite::new(device, args.dtype, effort) };
     let (results, wrong) = measure(args, &suite, &settings, &kernels, &workloads)?;
     let changes = base.map(|base| compare(&results.rows, &base)).unwrap_or_default();
     let format = if args.compute.json { Format::Json } else { args.format };
@@ -217,7 +203,7 @@ fn measure(
                 none if none.is_empty() => vec![None],
                 all => all.into_iter().map(Some).collect(),
             },
-            Some(name) => suite.variants(case)?.into_iter().filter(|&variant| variant == name).map(Some).collect(),
+            Some(name) => suite.variants(case)?.into_iter().filter(|tile| tile.shader == name).map(Some).collect(),
         };
         for variant in variants {
             match suite.kernel(case, variant) {

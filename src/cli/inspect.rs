@@ -119,7 +119,7 @@ fn plan(args: &Args, part: &str) -> Result<u8> {
 }
 
 /// The programs of detection, on an image of the working resolution, as high as wide and a quarter.
-fn weights_programs(path: &Path) -> Result<Programs> {
+pub fn weights_programs(path: &Path) -> Result<Programs> {
     let header = Model::read(path)?.header;
     let (width, height) = (header.config.local_side * 4 / 5, header.config.local_side);
     detection(&header, &[GrayImage { width, height, pixels: vec![0.0; width * height] }])

@@ -18,6 +18,7 @@ mod pseudo_labels;
 mod run_info;
 mod sheet;
 mod train;
+mod tune;
 
 use crate::data::gray::GrayImage;
 use crate::data::images::read_gray;
@@ -31,6 +32,7 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Anatomical landmark detection from one annotated image.
 #[derive(Parser)]
@@ -50,6 +52,7 @@ enum Command {
     Eval(eval::Args),
     Compare(compare::Args),
     Bench(bench::Args),
+    Tune(tune::Args),
     Profile(profile::Args),
     Devices(devices::Args),
     Inspect(inspect::Args),
@@ -64,6 +67,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Eval(args) => eval::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Tune(args) => tune::run(args),
         Command::Profile(args) => profile::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Inspect(args) => inspect::run(args),
@@ -99,6 +103,7 @@ impl Compute {
     pub fn select(&self) -> Result<Device> {
         let (device, why) = Device::select(&self.device)?;
         self.note(format!("device: {why}"));
+        device.tuning().into_iter().for_each(|tuning| self.note(tuning));
         Ok(if traced() { device.observed(Arc::new(trace)) } else { device })
     }
 
@@ -108,6 +113,12 @@ impl Compute {
             note(text);
         }
     }
+}
+
+/// A time on the command line.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=3600.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "not between 0 and 3600".into())
 }
 
 /// Whether `ONEMARK_TRACE=1` asks for a line on stderr for every step that a device does.

@@ -1,6 +1,7 @@
 //! Persistent buffers, one arena that all programs share, and runs of programs.
 
 use super::adapter::{Adapter, DeviceInfo};
+use super::choice::Choice;
 use super::device::{Device, Need};
 use super::launch;
 use super::loaded::{self, Loaded, PATIENCE};
@@ -27,6 +28,7 @@ pub struct GpuExecutor {
     pub(super) programs: Vec<Loaded>,
     /// Counts replacements of buffers, after which bind groups must be made anew.
     generation: u64,
+    choice: Choice,
     /// FLOPs or bytes that one launch may cost.
     budget: u64,
     /// Whether timestamps can be believed, once that was tried.
@@ -53,9 +55,15 @@ impl GpuExecutor {
             staging,
             programs: Vec::new(),
             generation: 0,
+            choice: Choice::Shapes,
             budget: launch::LAUNCH_BUDGET,
             stamped: None,
         })
+    }
+
+    /// Sets how the variants of programs that are loaded from now on are chosen.
+    pub(crate) fn set_choice(&mut self, choice: Choice) {
+        self.choice = choice;
     }
 
     /// The device.
@@ -76,7 +84,7 @@ impl GpuExecutor {
             let limit = format!(", a tensor has at most {limit} ({} has {})", slot.name, bytes(slot.operand.span()));
             return Err(self.device.out_of_memory(&need, limit));
         }
-        let (dispatches, blocks) = loaded::prepare(&program, &self.device, &mut self.pipelines, self.budget)?;
+        let (dispatches, blocks) = loaded::prepare(&program, &self.device, &mut self.pipelines, &self.choice, self.budget)?;
         let uniforms = self.upload_uniforms(&blocks, &need)?;
         let output_len = program.outputs.iter().map(|&i| program.slots[i].operand.span()).sum();
         if program.arena_len > self.arena.len {

@@ -1,5 +1,6 @@
 //! Programs with everything that does not change between runs, and their launches.
 
+use super::choice::Choice;
 use super::device::{Device, Need};
 use super::launch::{self, Launch};
 use super::pipeline::{Pipelines, UNIFORM_STRIDE};
@@ -93,12 +94,18 @@ pub(super) fn prepare(
     program: &Program,
     device: &Device,
     pipelines: &mut Pipelines,
+    choice: &Choice,
     budget: u64,
 ) -> Result<(Vec<Prepared>, Vec<u8>)> {
     let (mut dispatches, mut blocks) = (Vec::new(), Vec::new());
     for (index, step) in program.steps.iter().enumerate() {
         let operands = |slots: &[usize]| slots.iter().map(|&i| program.slots[i].operand).collect::<Vec<Operand>>();
-        for dispatch in step.op.gpu(&operands(&step.inputs), &operands(&step.outputs)) {
+        let (x, y) = (operands(&step.inputs), operands(&step.outputs));
+        let launches = match choice.tile(&step.op, &x, &y) {
+            Some(tile) => step.op.gpu_tiled(tile, &x, &y),
+            None => step.op.gpu(&x, &y),
+        };
+        for dispatch in launches {
             let variant = shaders::find(dispatch.shader).expect("a kernel names variants of the table");
             assert_eq!(variant.params, dispatch.params.len(), "Params of {}", variant.name);
             assert_eq!(variant.storage, dispatch.binds.len(), "bindings of {}", variant.name);

@@ -8,6 +8,7 @@
 //! uploads the inputs, encodes the dispatches in order and reads the outputs back; it allocates nothing.
 
 mod adapter;
+mod choice;
 mod device;
 mod executor;
 mod launch;
@@ -18,6 +19,9 @@ mod stamps;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timed;
+mod tuning;
 
 pub use adapter::{Adapter, DeviceInfo, devices, select};
+pub(crate) use choice::Choice;
 pub use executor::GpuExecutor;
+pub use tuning::{Tuned, Tuning};

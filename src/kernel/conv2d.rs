@@ -13,7 +13,7 @@ use super::activation::Activation;
 use super::conv2d_grad::{Conv2dGradInput, Conv2dGradWeight};
 use super::padded::{Adapter, Window};
 use super::tensor::expect;
-use super::tile::Tile;
+use super::tile::{FORMS, POINTWISE, Product, STEP, Sizes, Tile};
 use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::cpu::gemm::{pack_transposed, padded};
@@ -148,11 +148,23 @@ impl Kernel for Conv2d {
         });
     }
 
-    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+    fn tiles(&self, x: &[Operand], y: &[Operand]) -> Vec<Tile> {
+        let (w, to) = (x[1].shape, y[0].shape);
+        let product = Product {
+            count: to.k,
+            rows: to.n * to.pixels(),
+            columns: w.n,
+            fours: [w.c, w.n, x[0].k_stride, x[1].k_stride, y[0].k_stride].iter().all(|n| n.is_multiple_of(4)),
+            steps: w.c.is_multiple_of(STEP),
+        };
+        let pointwise = w.pixels() == 1 && self.stride == 1 && self.pad == 0;
+        product.variants(Self::NAME, Sizes::Tall, if pointwise { POINTWISE } else { FORMS })
+    }
+
+    fn gpu_tiled(&self, tile: Tile, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
         let (input, w, to) = (x[0].shape, x[1].shape, y[0].shape);
         let (bias, adapter) = self.extras();
         let pixels = to.n * to.pixels();
-        let tile = Tile::choose(pixels, w.n, ["conv2d_small", "conv2d_narrow", "conv2d_medium", "conv2d_large"]);
         let [row_tiles, column_tiles] = tile.counts(pixels, w.n);
         let groups = to.k * row_tiles * column_tiles;
         // What there is none of is bound to the weight and never read.
@@ -217,11 +229,12 @@ impl Kernel for Conv2d {
             }
         }
         samples.push(Sample::normal(Self::without_epilogue(1, 0), &[[1, 1, 6, 7, 2], [1, 3, 3, 3, 2]]));
-        // More ranks than an inner step has; then one case for each of the GPU's tall tiles.
-        for (ci, co, size, rank) in [(20, 35, 9, 21), (3, 5, 65, 1), (2, 20, 65, 2), (17, 40, 65, 18)] {
-            let op = Self { stride: 1, pad: 1, bias: true, adapter: true, activation: Activation::Relu };
-            let (w, b, v, u) = ([1, co, 3, 3, ci], [1, 1, 1, 1, co], [2, rank, 1, 1, ci], [2, co, 1, 1, rank]);
-            samples.push(Sample::normal(op, &[[1, 1, size, size - 1, ci], w, b, v, u]));
+        // More ranks than an inner step has; in fours, and then what all tiles cover exactly.
+        for (kernel, ci, co, rank) in [(3, 20, 35, 21), (3, 12, 20, 3), (1, 20, 36, 18), (3, 16, 64, 4), (1, 32, 64, 5)] {
+            let pad = kernel / 2;
+            let op = Self { stride: 1, pad, bias: true, adapter: true, activation: Activation::Relu };
+            let (w, b, v, u) = ([1, co, kernel, kernel, ci], [1, 1, 1, 1, co], [2, rank, 1, 1, ci], [2, co, 1, 1, rank]);
+            samples.push(Sample::normal(op, &[[1, 1, 16, 8, ci], w, b, v, u]));
         }
         samples
     }

@@ -9,7 +9,8 @@
 
 use super::padded::Window;
 use super::tensor::expect;
-use super::tile::Tile;
+use super::matmul;
+use super::tile::{FORMS, Product, STEP, Sizes, Tile};
 use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::cpu::gemm::padded;
@@ -28,6 +29,17 @@ pub struct Conv2dGradInput {
     pub h: usize,
     /// Width of its input.
     pub w: usize,
+}
+
+impl Conv2dGradInput {
+    /// Pixels of the first phase, which has the most; the tiles that another has too many find nothing to do.
+    fn phase_pixels(&self, to: Shape) -> usize {
+        to.n * to.h.div_ceil(self.stride) * to.w.div_ceil(self.stride)
+    }
+
+    fn is_product(&self, w: Shape) -> bool {
+        w.pixels() == 1 && self.stride == 1 && self.pad == 0
+    }
 }
 
 impl Kernel for Conv2dGradInput {
@@ -64,21 +76,34 @@ impl Kernel for Conv2dGradInput {
         });
     }
 
-    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+    /// By one pixel it is a plain matrix product, `dy w`.
+    fn tiles(&self, x: &[Operand], y: &[Operand]) -> Vec<Tile> {
+        let (w, to, s) = (x[1].shape, y[0].shape, self.stride);
+        let product = Product {
+            count: to.k * s * s,
+            rows: self.phase_pixels(to),
+            columns: to.c,
+            fours: [w.c, w.n, x[0].k_stride, x[1].k_stride, y[0].k_stride].iter().all(|n| n.is_multiple_of(4)),
+            // All phases have as many pixels.
+            steps: w.n.is_multiple_of(STEP) && to.h.is_multiple_of(s) && to.w.is_multiple_of(s),
+        };
+        let mut tiles = product.variants(Self::NAME, Sizes::Tall, FORMS);
+        if self.is_product(w) {
+            tiles.splice(0..0, product.variants(matmul::PLAIN, Sizes::Tall, FORMS));
+        }
+        tiles
+    }
+
+    fn gpu_tiled(&self, tile: Tile, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
         let (dy, w, to) = (x[0].shape, x[1].shape, y[0].shape);
+        if tile.shader.starts_with(matmul::PLAIN) {
+            let a = matmul::Factor { k: x[0].k_stride, n: 0, along: [dy.c, 1] };
+            let b = matmul::Factor { k: x[1].k_stride, n: 0, along: [w.c, 1] };
+            let extent = [to.n * to.pixels(), to.c, dy.c];
+            return vec![matmul::dispatch(tile, [to.k, 1], extent, a, b, y[0].k_stride)];
+        }
         let phases = self.stride * self.stride;
-        // The first phase has the most pixels; the tiles that another has too many find nothing to do.
-        let pixels = to.n * to.h.div_ceil(self.stride) * to.w.div_ceil(self.stride);
-        let tile = Tile::choose(
-            pixels,
-            to.c,
-            [
-                "conv2d_grad_input_small",
-                "conv2d_grad_input_narrow",
-                "conv2d_grad_input_medium",
-                "conv2d_grad_input_large",
-            ],
-        );
+        let pixels = self.phase_pixels(to);
         let [row_tiles, column_tiles] = tile.counts(pixels, to.c);
         let groups = to.k * phases * row_tiles * column_tiles;
         let params = shaders::conv2d_grad_input::Params {
@@ -115,10 +140,11 @@ impl Kernel for Conv2dGradInput {
             Sample::normal(op, &[[ky, 2, oh, ow, co], [kw, co, kernel, kernel, ci]])
         };
         let mut samples = lattice(case);
-        // One for each of the GPU's tall tiles.
-        samples.push(case((3, 1), (47, 46, 5, 3), 1, 2));
-        samples.push(case((3, 2), (95, 92, 18, 2), 1, 1));
-        samples.push(case((3, 1), (47, 46, 40, 17), 1, 1));
+        // In fours, with taps and without; then what all tiles cover exactly, in every phase.
+        samples.push(case((3, 2), (11, 9, 12, 20), 1, 2));
+        samples.push(case((1, 1), (6, 11, 20, 4), 2, 1));
+        samples.push(case((3, 2), (16, 16, 64, 16), 1, 1));
+        samples.push(case((1, 1), (8, 8, 64, 16), 1, 1));
         samples
     }
 }
@@ -161,30 +187,30 @@ impl Conv2dGradWeight {
         (self.images(x) * win.bands()).min(4)
     }
 
-    /// The same on the GPU, which cuts between pixels: enough for [`WORKGROUPS`](Self::WORKGROUPS) tiles a landmark, but no
-    /// slice of fewer than [`SLICE_PIXELS`](Self::SLICE_PIXELS).
-    fn gpu_slices(&self, x: &[Shape]) -> usize {
-        let (rows, columns) = (x[1].c, self.kh * self.kw * x[0].c);
-        let [m, n] = Self::tile(rows, columns).counts(rows, columns);
+    /// The same on the GPU, which cuts between pixels, in whole steps: enough for [`WORKGROUPS`](Self::WORKGROUPS) tiles a
+    /// landmark, but no slice of fewer than [`SLICE_PIXELS`](Self::SLICE_PIXELS). The variant has no say in it.
+    fn gpu_slices(&self, x: &[Shape]) -> (usize, usize) {
         let pixels = self.images(x) * x[1].pixels();
-        Self::WORKGROUPS.div_ceil(m * n).min(pixels / Self::SLICE_PIXELS).max(1)
+        let tiles = self.product(x).workgroups(Sizes::Square);
+        let slices = Self::WORKGROUPS.div_ceil(tiles).min(pixels / Self::SLICE_PIXELS).max(1);
+        let length = pixels.div_ceil(slices).next_multiple_of(STEP);
+        (pixels.div_ceil(length), length)
     }
 
     const WORKGROUPS: usize = 128;
     const SLICE_PIXELS: usize = 256;
 
+    /// A landmark's slice: `co` x `kh kw ci` numbers.
+    fn product(&self, x: &[Shape]) -> Product {
+        let (rows, columns) = (x[1].c, self.kh * self.kw * x[0].c);
+        let pixels = self.images(x) * x[1].pixels();
+        let fours = rows.is_multiple_of(4) && x[0].c.is_multiple_of(4);
+        Product { count: self.k, rows, columns, fours, steps: pixels.is_multiple_of(STEP) }
+    }
+
     /// Images that a weight slice sums over.
     fn images(&self, x: &[Shape]) -> usize {
         if self.k == 1 { x[0].k.max(x[1].k) * x[0].n } else { x[0].n }
-    }
-
-    /// The tile for `co` x `kh kw ci` numbers.
-    fn tile(rows: usize, columns: usize) -> Tile {
-        if rows > 32 && columns > 32 {
-            Tile { shader: "conv2d_grad_weight_large", rows: 64, columns: 64 }
-        } else {
-            Tile::small("conv2d_grad_weight_small")
-        }
     }
 }
 
@@ -202,7 +228,7 @@ impl Kernel for Conv2dGradWeight {
 
     fn scratch(&self, x: &[Shape], y: &[Shape]) -> usize {
         let win = Window::new(x[0], y[0], self.stride, self.pad);
-        self.slices(x, &win).max(self.gpu_slices(x)) * y[0].len()
+        self.slices(x, &win).max(self.gpu_slices(x).0) * y[0].len()
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
@@ -234,11 +260,17 @@ impl Kernel for Conv2dGradWeight {
         });
     }
 
-    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+    fn tiles(&self, x: &[Operand], y: &[Operand]) -> Vec<Tile> {
+        let product = self.product(&[x[0].shape, x[1].shape]);
+        let strides = [x[0].k_stride, x[1].k_stride, y[0].k_stride];
+        let fours = product.fours && strides.iter().all(|stride| stride.is_multiple_of(4));
+        Product { fours, ..product }.variants(Self::NAME, Sizes::Square, FORMS)
+    }
+
+    fn gpu_tiled(&self, tile: Tile, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
         let (input, dy, to) = (x[0].shape, x[1].shape, y[0].shape);
         let (rows, columns, pixels) = (to.n, to.image_len(), self.images(&[input, dy]) * dy.pixels());
-        let slices = self.gpu_slices(&[input, dy]);
-        let tile = Self::tile(rows, columns);
+        let (slices, slice_pixels) = self.gpu_slices(&[input, dy]);
         let [row_tiles, column_tiles] = tile.counts(rows, columns);
         let groups = to.k * slices * row_tiles * column_tiles;
         let params = shaders::conv2d_grad_weight::Params {
@@ -246,7 +278,7 @@ impl Kernel for Conv2dGradWeight {
             row_tiles: word(row_tiles),
             column_tiles: word(column_tiles),
             slices: word(slices),
-            slice_pixels: word(pixels.div_ceil(slices)),
+            slice_pixels: word(slice_pixels),
             pixels: word(pixels),
             n: word(input.n),
             h: word(input.h),
@@ -291,10 +323,12 @@ impl Kernel for Conv2dGradWeight {
             Sample::normal(op, &[[kx, 3, h, w, ci], [kx.max(kw), 3, oh, ow, co]])
         };
         let mut samples = lattice(case);
-        // Several slices on the GPU, of a shared weight and of distinct ones, in both of its tiles.
+        // Several slices on the GPU, of a shared weight and of distinct ones; in fours; then what all tiles cover exactly.
         samples.push(case((3, 1), (21, 22, 3, 5), 2, 1));
         samples.push(case((3, 2), (50, 33, 8, 37), 1, 2));
         samples.push(case((3, 1), (19, 18, 5, 34), 2, 2));
+        samples.push(case((3, 2), (21, 19, 8, 36), 2, 1));
+        samples.push(case((1, 1), (16, 16, 64, 64), 1, 1));
         samples
     }
 }

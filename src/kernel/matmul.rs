@@ -5,7 +5,7 @@
 //! gradients are products too, so that one kernel serves all three.
 
 use super::tensor::expect;
-use super::tile::Tile;
+use super::tile::{FORMS, Product, STEP, Sizes, Tile};
 use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::cpu::gemm::{Grid, Left, Right, Start, gemm, pack_transposed, padded};
@@ -54,6 +54,48 @@ fn with_right<T: Real>(data: &[T], s: Shape, transposed: bool, f: impl FnOnce(Ri
     });
 }
 
+/// What the variants without transposition are called.
+pub(super) const PLAIN: &str = "matmul";
+
+/// Where an operand's elements are: those of neighbouring landmarks, samples (0 where they share one), rows and columns apart.
+pub(super) struct Factor {
+    pub k: usize,
+    pub n: usize,
+    pub along: [usize; 2],
+}
+
+/// The launch of `[k, n]` products of `[rows, columns, length]`.
+pub(super) fn dispatch(
+    tile: Tile,
+    [k, n]: [usize; 2],
+    [rows, columns, length]: [usize; 3],
+    a: Factor,
+    b: Factor,
+    y_k: usize,
+) -> Dispatch {
+    let [row_tiles, column_tiles] = tile.counts(rows, columns);
+    let groups = k * n * row_tiles * column_tiles;
+    let params = shaders::matmul::Params {
+        groups: word(groups),
+        row_tiles: word(row_tiles),
+        column_tiles: word(column_tiles),
+        n: word(n),
+        rows: word(rows),
+        columns: word(columns),
+        length: word(length),
+        a_k: word(a.k),
+        a_n: word(a.n),
+        a_row: word(a.along[0]),
+        a_inner: word(a.along[1]),
+        b_k: word(b.k),
+        b_n: word(b.n),
+        b_inner: word(b.along[0]),
+        b_column: word(b.along[1]),
+        y_k: word(y_k),
+    };
+    Dispatch::new(tile.shader, params, &[Bind::In(0), Bind::In(1), Bind::Out(0)], groups)
+}
+
 impl Kernel for MatMul {
     const NAME: &'static str = "matmul";
 
@@ -96,41 +138,31 @@ impl Kernel for MatMul {
         });
     }
 
-    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+    fn tiles(&self, x: &[Operand], y: &[Operand]) -> Vec<Tile> {
         let (a, b, to) = (x[0].shape, x[1].shape, y[0].shape);
         let ((rows, length), (_, columns)) = (extent(a, self.transpose_a), extent(b, self.transpose_b));
-        let tile = Tile::small(match (self.transpose_a, self.transpose_b) {
-            (false, false) => "matmul",
+        let fours = [a.c, b.c, x[0].k_stride, x[1].k_stride, y[0].k_stride].iter().all(|n| n.is_multiple_of(4));
+        let product = Product { count: to.k * to.n, rows, columns, fours, steps: length.is_multiple_of(STEP) };
+        let kernel = match (self.transpose_a, self.transpose_b) {
+            (false, false) => PLAIN,
             (false, true) => "matmul_b_transposed",
             (true, false) => "matmul_a_transposed",
             (true, true) => "matmul_both_transposed",
-        });
-        let [row_tiles, column_tiles] = tile.counts(rows, columns);
-        let groups = to.k * to.n * row_tiles * column_tiles;
-        // Elements between neighbouring rows and columns; between samples, 0 where they share one.
-        let strides = |s: Shape, transposed| if transposed { [1, s.c] } else { [s.c, 1] };
-        let sample = |s: Shape| if s.n == 1 { 0 } else { s.image_len() };
-        let [a_row, a_inner] = strides(a, self.transpose_a);
-        let [b_inner, b_column] = strides(b, self.transpose_b);
-        let params = shaders::matmul::Params {
-            groups: word(groups),
-            row_tiles: word(row_tiles),
-            column_tiles: word(column_tiles),
-            n: word(to.n),
-            rows: word(rows),
-            columns: word(columns),
-            length: word(length),
-            a_k: word(x[0].k_stride),
-            a_n: word(sample(a)),
-            a_row: word(a_row),
-            a_inner: word(a_inner),
-            b_k: word(x[1].k_stride),
-            b_n: word(sample(b)),
-            b_inner: word(b_inner),
-            b_column: word(b_column),
-            y_k: word(y[0].k_stride),
         };
-        vec![Dispatch::new(tile.shader, params, &[Bind::In(0), Bind::In(1), Bind::Out(0)], groups)]
+        // With `a` transposed it is a gradient by a few points.
+        product.variants(kernel, if self.transpose_a { Sizes::Small } else { Sizes::Tall }, FORMS)
+    }
+
+    fn gpu_tiled(&self, tile: Tile, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        let (a, b, to) = (x[0].shape, x[1].shape, y[0].shape);
+        let ((rows, length), (_, columns)) = (extent(a, self.transpose_a), extent(b, self.transpose_b));
+        let factor = |operand: &Operand, transposed: bool| {
+            let s = operand.shape;
+            let n = if s.n == 1 { 0 } else { s.image_len() };
+            Factor { k: operand.k_stride, n, along: if transposed { [1, s.c] } else { [s.c, 1] } }
+        };
+        let (a, b) = (factor(&x[0], self.transpose_a), factor(&x[1], self.transpose_b));
+        vec![dispatch(tile, [to.k, to.n], [rows, columns, length], a, b, y[0].k_stride)]
     }
 
     fn flops(&self, x: &[Shape], y: &[Shape]) -> u64 {
@@ -147,6 +179,15 @@ impl Kernel for MatMul {
             case(true, false, [2, 1, 1, 35, 4], [2, 3, 1, 35, 5]),
             case(true, true, [1, 2, 1, 6, 3], [2, 2, 1, 5, 6]),
             case(true, false, [1, 2, 1, 33, 34], [2, 1, 1, 33, 37]),
+            // In fours; then what all tiles cover exactly.
+            case(false, true, [1, 2, 5, 9, 36], [2, 1, 1, 19, 36]),
+            case(false, false, [2, 2, 5, 9, 20], [1, 1, 1, 20, 68]),
+            case(true, false, [1, 1, 1, 20, 8], [1, 1, 1, 20, 12]),
+            case(true, true, [1, 1, 1, 20, 8], [1, 1, 1, 12, 20]),
+            case(false, true, [1, 1, 8, 16, 32], [1, 1, 1, 64, 32]),
+            case(false, false, [1, 1, 8, 16, 32], [1, 1, 1, 32, 64]),
+            case(true, false, [1, 1, 1, 16, 32], [1, 1, 1, 16, 32]),
+            case(true, true, [1, 1, 1, 16, 32], [1, 1, 1, 32, 16]),
         ]
     }
 }

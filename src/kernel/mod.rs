@@ -28,11 +28,12 @@ pub mod sample_points;
 pub mod soft_argmax;
 pub mod softmax;
 pub mod tensor;
-pub(crate) mod tile;
+pub mod tile;
 pub mod warp;
 
 pub use real::Real;
 pub use tensor::{In, Operand, Out, Shape};
+pub use tile::Tile;
 
 use crate::Result;
 use crate::tape::{Tape, Var};
@@ -147,8 +148,21 @@ pub trait Kernel: Clone + Sized {
     /// The CPU twin. An output's old content is undefined, but for kernels that [update](Kernel::in_place) state.
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]);
 
-    /// The launches that compute the outputs on a GPU.
-    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch>;
+    /// The launches that compute the outputs on a GPU. Kernels of several variants define [`gpu_tiled`](Kernel::gpu_tiled).
+    fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        self.gpu_tiled(self.tiles(x, y)[0], x, y)
+    }
+
+    /// The GPU variants that fit these operands and give the same bits, the one that shapes choose first; none for kernels
+    /// that have no choice.
+    fn tiles(&self, _x: &[Operand], _y: &[Operand]) -> Vec<Tile> {
+        Vec::new()
+    }
+
+    /// The launches in one of [`tiles`](Kernel::tiles).
+    fn gpu_tiled(&self, _tile: Tile, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+        self.gpu(x, y)
+    }
 
     /// Elements of scratch memory, from shapes alone.
     fn scratch(&self, _x: &[Shape], _y: &[Shape]) -> usize {
@@ -211,6 +225,16 @@ macro_rules! registry {
             /// See [`Kernel::gpu`].
             pub fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
                 match self { $(Op::$kernel(op) => op.gpu(x, y),)* }
+            }
+
+            /// See [`Kernel::tiles`].
+            pub fn tiles(&self, x: &[Operand], y: &[Operand]) -> Vec<Tile> {
+                match self { $(Op::$kernel(op) => op.tiles(x, y),)* }
+            }
+
+            /// See [`Kernel::gpu_tiled`].
+            pub fn gpu_tiled(&self, tile: Tile, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
+                match self { $(Op::$kernel(op) => op.gpu_tiled(tile, x, y),)* }
             }
 
             /// See [`Kernel::scratch`].

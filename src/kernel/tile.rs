@@ -1,11 +1,10 @@
-//! Tiles of the matrix products on the GPU (`shaders/lib/gemm.wgsl`), chosen from shapes alone.
+//! Variants of the matrix products on the GPU (`shaders/lib/gemm.wgsl`): which fit a product, and which of them shapes choose.
 
-#[cfg(feature = "cli")]
-mod survey;
+use crate::gpu::shaders;
 
 /// A shader variant and the outputs that one of its workgroups owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tile {
+pub struct Tile {
     /// The variant.
     pub shader: &'static str,
     /// BM.
@@ -14,41 +13,109 @@ pub(crate) struct Tile {
     pub columns: usize,
 }
 
-/// Fewer workgroups than this leave most GPUs idle: the small tile then.
-const FEW: usize = 32;
+/// Inner indices that a workgroup goes at once: BK.
+pub(crate) const STEP: usize = 16;
+
+/// Fewer workgroups than this leave many of a GPU's cores idle: the small tile then.
+const FEW: usize = 64;
+
+/// A tile: its part of a variant's name, rows and columns.
+type Size = (&'static str, usize, usize);
+
+const SMALL: Size = ("small", 32, 32);
+
+/// The tiles that a kernel has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sizes {
+    /// 32 x 32.
+    Small,
+    /// For more rows than columns: 32 x 32, 128 x 16, 128 x 32 and 128 x 64.
+    Tall,
+    /// For as many of both: 32 x 32, 16 x 64 and 64 x 64.
+    Square,
+}
+
+impl Sizes {
+    fn all(self) -> &'static [Size] {
+        match self {
+            Self::Small => &[SMALL],
+            Self::Tall => &[SMALL, ("narrow", 128, 16), ("medium", 128, 32), ("large", 128, 64)],
+            Self::Square => &[SMALL, ("narrow", 16, 64), ("large", 64, 64)],
+        }
+    }
+
+    /// Of tall tiles the narrowest that covers the columns at once, or the widest where none does; the small one where there
+    /// would be [`FEW`]. Of square ones that which wastes least.
+    fn choose(self, product: &Product) -> Size {
+        let all = self.all();
+        match (self, product.rows, product.columns) {
+            (Self::Small, ..) => SMALL,
+            (Self::Tall, _, columns) => {
+                let tall = all[1..].iter().find(|(_, _, width)| columns <= *width).unwrap_or(&all[3]);
+                let [m, n] = counts(*tall, product);
+                if product.count * m * n < FEW { SMALL } else { *tall }
+            }
+            (Self::Square, ..=16, _) => all[1],
+            (Self::Square, 33.., 33..) => all[2],
+            (Self::Square, ..) => SMALL,
+        }
+    }
+}
+
+fn counts((_, rows, columns): Size, product: &Product) -> [usize; 2] {
+    [product.rows.div_ceil(rows), product.columns.div_ceil(columns)]
+}
+
+/// What a variant asks of a product, best first: to be covered exactly; numbers in fours; nothing.
+pub(crate) const FORMS: &[&str] = &["_exact", "_vec4", ""];
+
+/// The same for convolutions by one pixel.
+pub(crate) const POINTWISE: &[&str] = &["_pointwise_exact", "_pointwise", "_exact", "_vec4", ""];
+
+/// The matrix products of a launch, as their variants see them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Product {
+    /// How many there are.
+    pub count: usize,
+    /// Rows of the output.
+    pub rows: usize,
+    /// Columns of the output.
+    pub columns: usize,
+    /// Whether operands can be read, and outputs written, four numbers at a time.
+    pub fours: bool,
+    /// Whether every workgroup's inner indices are whole steps.
+    pub steps: bool,
+}
+
+impl Product {
+    /// The variants `<kernel>_<size><form>` that fit. Shapes choose the first: the size as [`Sizes`] says, and the best form.
+    /// All have the same bits: an output is one chain of fused multiply-adds in all of them.
+    pub fn variants(&self, kernel: &str, sizes: Sizes, forms: &[&str]) -> Vec<Tile> {
+        let chosen = sizes.choose(self);
+        let others = sizes.all().iter().filter(|size| **size != chosen);
+        let mut tiles = Vec::new();
+        for &(size, rows, columns) in std::iter::once(&chosen).chain(others) {
+            let covered = self.steps && self.rows.is_multiple_of(rows) && self.columns.is_multiple_of(columns);
+            for form in forms.iter().filter(|form| self.fits(form, covered)) {
+                let shader = shaders::find(&format!("{kernel}_{size}{form}")).expect("every size has every form").name;
+                tiles.push(Tile { shader, rows, columns });
+            }
+        }
+        tiles
+    }
+
+    fn fits(&self, form: &str, covered: bool) -> bool {
+        form.is_empty() || self.fours && (covered || !form.ends_with("exact"))
+    }
+
+    /// Workgroups that shapes alone choose for one product.
+    pub fn workgroups(&self, sizes: Sizes) -> usize {
+        let [m, n] = counts(sizes.choose(self), self);
+        m * n
+    }
+}
 
 impl Tile {
-    /// For `rows` x `columns` outputs of one landmark: the narrowest of three tall tiles that covers the columns at once, or the
-    /// widest where none does, or the small one where tall tiles would be few. How many landmarks there are has no say, so that
-    /// each gets the same kernel in whatever group it is trained.
-    ///
-    /// `shaders` names the variants for tiles of 32 x 32, 128 x 16, 128 x 32 and 128 x 64.
-    pub fn choose(rows: usize, columns: usize, shaders: [&'static str; 4]) -> Self {
-        let [small, narrow, medium, large] = shaders;
-        let tiles = [
-            Self::small(small),
-            Self { shader: narrow, rows: 128, columns: 16 },
-            Self { shader: medium, rows: 128, columns: 32 },
-            Self { shader: large, rows: 128, columns: 64 },
-        ];
-        let [small, narrow, medium, large] = tiles;
-        let tall = match columns {
-            ..=16 => narrow,
-            17..=32 => medium,
-            _ => large,
-        };
-        let [m, n] = tall.counts(rows, columns);
-        let chosen = if m * n >= FEW { tall } else { small };
-        #[cfg(feature = "cli")]
-        let chosen = survey::answer(chosen, tiles);
-        chosen
-    }
-
-    /// 32 x 32.
-    pub fn small(shader: &'static str) -> Self {
-        Self { shader, rows: 32, columns: 32 }
-    }
-
     /// Tiles along the rows and along the columns.
     pub fn counts(&self, rows: usize, columns: usize) -> [usize; 2] {
         [rows.div_ceil(self.rows), columns.div_ceil(self.columns)]
@@ -59,16 +126,31 @@ impl Tile {
 mod tests {
     use super::*;
 
-    fn choose(rows: usize, columns: usize) -> &'static str {
-        Tile::choose(rows, columns, ["small", "narrow", "medium", "large"]).shader
+    const PRODUCT: Product = Product { count: 1, rows: 128 * 128, columns: 64, fours: true, steps: true };
+
+    fn chosen(product: Product) -> &'static str {
+        product.variants("conv2d", Sizes::Tall, FORMS)[0].shader
     }
 
     #[test]
     fn wide_products_get_wide_tiles_and_small_ones_the_small_tile() {
-        assert_eq!(choose(64 * 64, 5), "narrow");
-        assert_eq!(choose(64 * 64, 17), "medium");
-        assert_eq!(choose(64 * 64, 64), "large");
-        assert_eq!(choose(16 * 16, 128), "small");
-        assert_eq!(choose(16 * 16, 1024), "large");
+        assert_eq!(chosen(PRODUCT), "conv2d_large_exact");
+        assert_eq!(chosen(Product { columns: 17, fours: false, ..PRODUCT }), "conv2d_medium");
+        assert_eq!(chosen(Product { columns: 8, ..PRODUCT }), "conv2d_narrow_vec4");
+        assert_eq!(chosen(Product { rows: 16 * 16, ..PRODUCT }), "conv2d_small_exact");
+        assert_eq!(chosen(Product { rows: 16 * 16, count: 32, ..PRODUCT }), "conv2d_large_exact");
+        assert_eq!(chosen(Product { steps: false, ..PRODUCT }), "conv2d_large_vec4");
+    }
+
+    #[test]
+    fn all_that_fit_are_listed() {
+        let names = |product: Product| {
+            let tiles = product.variants("conv2d_grad_weight", Sizes::Square, FORMS);
+            tiles.iter().map(|tile| tile.shader.trim_start_matches("conv2d_grad_weight_")).collect::<Vec<_>>()
+        };
+        let product = Product { rows: 16, columns: 96, ..PRODUCT };
+        assert_eq!(names(product), ["narrow_vec4", "narrow", "small_vec4", "small", "large_vec4", "large"]);
+        assert_eq!(names(Product { rows: 48, fours: false, ..PRODUCT }), ["large", "small", "narrow"]);
+        assert_eq!(names(Product { rows: 32, ..PRODUCT })[..3], ["small_exact", "small_vec4", "small"]);
     }
 }

@@ -1,11 +1,11 @@
-//! Parity of every kernel with its CPU twin in f64 ([`crate::parity`]), on every sample of the registry, with everything that
-//! a kernel has not written poisoned with NaN.
+//! Parity of every kernel with its CPU twin in f64 ([`crate::parity`]), on every sample of the registry, in every variant that
+//! fits, with everything that a kernel has not written poisoned with NaN. All variants have the same bits.
 //!
 //! `ONEMARK_TEST_KERNEL=conv` tests the kernels whose names contain it.
 
 use super::{GpuExecutor, executor};
-use crate::gpu::shaders;
-use crate::kernel::{Op, Operand, Shape};
+use crate::gpu::{Choice, shaders};
+use crate::kernel::{Op, Operand, Sample, Shape, Tile};
 use crate::parity::{Case, Expected, STATE, shapes, wide};
 use crate::plan::Program;
 use crate::random::Stream;
@@ -16,10 +16,21 @@ fn bits(outputs: &[Vec<f32>]) -> Vec<Vec<u32>> {
     outputs.iter().map(|y| y.iter().map(|v| v.to_bits()).collect()).collect()
 }
 
-/// Dense operands: parity, and the same bits from a second run and from a run cut into single workgroups.
+fn dense(shapes: &[Shape]) -> Vec<Operand> {
+    shapes.iter().map(|&shape| Operand::dense(shape)).collect()
+}
+
+/// The variants that fit a sample.
+fn tiles(sample: &Sample<Op>) -> Vec<Tile> {
+    let x = shapes(sample);
+    sample.op.tiles(&dense(&x), &dense(&sample.op.infer(&x).unwrap()))
+}
+
+/// Dense operands: parity, and the same bits from a second run, from a run cut into single workgroups, and from all variants.
 fn check_dense(case: &Case, expected: &[Expected], gpu: &mut GpuExecutor) -> Result<(), String> {
     let inputs: Vec<&[f32]> = case.inputs.iter().map(Vec::as_slice).collect();
-    let mut run = |budget: u64| {
+    let mut run = |choice: Choice, budget: u64| {
+        gpu.set_choice(choice);
         gpu.set_budget(budget);
         let index = gpu.load(case.program()).map_err(|e| e.to_string())?;
         let mut again = || {
@@ -31,15 +42,23 @@ fn check_dense(case: &Case, expected: &[Expected], gpu: &mut GpuExecutor) -> Res
         };
         Ok::<_, String>((again()?, again()?))
     };
-    let (once, twice) = run(u64::MAX)?;
+    let (once, twice) = run(Choice::Shapes, u64::MAX)?;
     for (i, (got, expected)) in once.iter().zip(expected).enumerate() {
         expected.check(&wide(got)).map_err(|e| format!("output {i}: {e}"))?;
     }
     if bits(&once) != bits(&twice) {
         return Err("a second run has other bits".into());
     }
-    let (cut, _) = run(1)?;
-    if bits(&once) == bits(&cut) { Ok(()) } else { Err("cut into single workgroups, it has other bits".into()) }
+    let (cut, _) = run(Choice::Shapes, 1)?;
+    if bits(&once) != bits(&cut) {
+        return Err("cut into single workgroups, it has other bits".into());
+    }
+    for tile in tiles(&case.sample).into_iter().skip(1) {
+        if bits(&run(Choice::Only(tile), u64::MAX)?.0) != bits(&once) {
+            return Err(format!("{} has other bits", tile.shader));
+        }
+    }
+    Ok(())
 }
 
 /// Operands with gaps between the landmarks' slices, as parameters and gradients have.
@@ -90,8 +109,12 @@ fn every_kernel_agrees_with_its_twin() {
         let case = Case::new(sample, &mut random);
         let expected = case.expected(&mut random);
         let mut result = check_dense(&case, &expected, &mut gpu);
-        if !case.sample.op.in_place() && result.is_ok() {
-            result = check_gaps(&case, &expected, &mut gpu);
+        if !case.sample.op.in_place() {
+            let tiles = tiles(&case.sample).into_iter().map(Choice::Only);
+            for choice in std::iter::once(Choice::Shapes).chain(tiles.skip(1)) {
+                gpu.set_choice(choice);
+                result = result.and_then(|()| check_gaps(&case, &expected, &mut gpu));
+            }
         }
         failures.extend(result.err().map(|error| format!("{name}: {error}")));
     }
@@ -103,11 +126,12 @@ fn every_kernel_agrees_with_its_twin() {
 fn samples_launch_every_variant() {
     let mut launched = BTreeSet::new();
     for sample in Op::samples() {
-        let dense = |shapes: &[Shape]| shapes.iter().map(|&shape| Operand::dense(shape)).collect::<Vec<_>>();
         let x = shapes(&sample);
-        let dispatches = sample.op.gpu(&dense(&x), &dense(&sample.op.infer(&x).unwrap()));
+        let (x, y) = (dense(&x), dense(&sample.op.infer(&x).unwrap()));
+        let dispatches = sample.op.gpu(&x, &y);
         assert!(!dispatches.is_empty(), "{} has no launches", sample.op.name());
         launched.extend(dispatches.iter().map(|dispatch| dispatch.shader));
+        launched.extend(tiles(&sample).iter().map(|tile| tile.shader));
     }
     assert_eq!(launched, shaders::VARIANTS.iter().map(|variant| variant.name).collect());
 }
