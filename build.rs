@@ -45,8 +45,9 @@ fn generate() -> Result<()> {
         let shader = source.reflect(&variant.name)?;
         writeln!(
             table,
-            "    Variant {{ name: {:?}, storage: {}, params: {}, source: {:?} }},",
+            "    Variant {{ name: {:?}, f16: {}, storage: {}, params: {}, source: {:?} }},",
             variant.name,
+            source.text.contains("enable f16;"),
             shader.storage,
             4 * shader.params.len(),
             source.bare(),
@@ -54,8 +55,8 @@ fn generate() -> Result<()> {
         .expect("a string");
         let stem = Path::new(variant.file).file_stem().and_then(|s| s.to_str()).unwrap_or_default().to_owned();
         let known = params.entry(stem).or_insert_with(|| (variant.file.into(), shader.params.clone()));
-        if (known.0.as_str(), &known.1) != (variant.file, &shader.params) {
-            return Err(at(format!("{} and {} need Params of their own: name the files apart", known.0, variant.file)));
+        if known.1 != shader.params {
+            return Err(at(format!("{} and {} have other Params: name the files apart", known.0, variant.file)));
         }
     }
     table.push_str("];\n");
@@ -216,8 +217,12 @@ impl Source {
         };
         let module = naga::front::wgsl::parse_str(&self.text)
             .map_err(|e| place(e.location(&self.text)) + &e.emit_to_string(&self.text))?;
-        let mut validator =
-            naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
+        let mut validator = naga::valid::Validator::new(
+            naga::valid::ValidationFlags::all(),
+            naga::valid::Capabilities::SHADER_FLOAT16
+                | naga::valid::Capabilities::COOPERATIVE_MATRIX
+                | naga::valid::Capabilities::SUBGROUP,
+        );
         validator.validate(&module).map_err(|e| place(e.location(&self.text)) + &e.emit_to_string(&self.text))?;
         Shader::new(&module).map_err(|e| place(None) + &e)
     }

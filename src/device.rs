@@ -2,6 +2,7 @@
 
 use crate::cpu::CpuExecutor;
 use crate::gpu::{self, Adapter, Choice, GpuExecutor, Tuning};
+use crate::kernel::Element;
 use crate::plan::Program;
 use crate::tape::Region;
 use crate::timing::{Observer, Run, Timing};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 pub struct Device {
     unit: Unit,
     choice: Choice,
+    storage: Element,
     /// What came of the tuning file.
     tuning: Option<String>,
     observer: Option<Observer>,
@@ -29,7 +31,7 @@ enum Unit {
 impl Device {
     /// The CPU executor, on the threads of the current rayon pool.
     pub fn cpu() -> Self {
-        Self { unit: Unit::Cpu, choice: Choice::Shapes, tuning: None, observer: None }
+        Self { unit: Unit::Cpu, choice: Choice::Shapes, storage: Element::F32, tuning: None, observer: None }
     }
 
     /// A GPU, with the variants that its [tuning file](Tuning) chooses, if there is one for it.
@@ -43,7 +45,7 @@ impl Device {
             }
             Some((Err(error), _)) => (Choice::Shapes, Some(format!("{error}; ignored"))),
         };
-        Self { unit: Unit::Gpu(adapter), choice, tuning, observer: None }
+        Self { unit: Unit::Gpu(adapter), choice, storage: Element::F32, tuning, observer: None }
     }
 
     /// What came of the GPU's tuning file, in one line: how much it chooses, or why it is ignored. None where there is none.
@@ -64,6 +66,27 @@ impl Device {
         Self { observer: Some(observer), ..self }
     }
 
+    /// The same device, whose executors store parameters and what kernels leave to each other like this: f16 halves what
+    /// detection moves, on GPUs that have it. Sums are in f32 either way; executors that train need f32.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for f16 on the CPU, [`Error::Limits`] on a GPU without f16 shaders.
+    pub fn storing(self, storage: Element) -> Result<Self> {
+        match &self.unit {
+            _ if storage == Element::F32 => {}
+            Unit::Cpu => {
+                let cause = format!("{} has no f16; use f32, or a GPU by --device", self.name());
+                return Err(Error::Usage(cause));
+            }
+            Unit::Gpu(adapter) if !adapter.info.f16 => {
+                let cause = "it has no f16 shaders; use f32".into();
+                return Err(Error::Limits { device: self.name(), cause });
+            }
+            Unit::Gpu(_) => {}
+        }
+        Ok(Self { storage, ..self })
+    }
+
     /// The same device, with GPU variants chosen like this.
     #[cfg(feature = "cli")]
     pub(crate) fn choosing(self, choice: Choice) -> Self {
@@ -77,6 +100,9 @@ impl Device {
             Unit::Gpu(adapter) => {
                 let mut executor = GpuExecutor::new(adapter)?;
                 executor.set_choice(self.choice.clone());
+                if self.storage == Element::F16 {
+                    executor.set_half()?;
+                }
                 Backend::Gpu(Box::new(executor))
             }
         };
@@ -191,11 +217,14 @@ impl From<gpu::DeviceInfo> for DeviceInfo {
             name: info.name,
             backend: format!("{} {}", info.backend, info.driver),
             threads: None,
-            features: vec![
+            features: [
                 format!("buffer {}", mib(info.max_buffer_bytes)),
                 format!("binding {}", mib(info.max_binding_bytes)),
                 format!("workgroup {} threads, {} KiB", info.workgroup_threads, info.workgroup_bytes >> 10),
-            ],
+            ]
+            .into_iter()
+            .chain(info.f16.then(|| "f16".into()))
+            .collect(),
         }
     }
 }

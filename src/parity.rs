@@ -3,19 +3,22 @@
 //! The bound of an element is a running error: `8 u (4 + sqrt(terms)) sum |a||b|` for sums of products, where the twin run
 //! on absolute values gives the sum and u is the unit roundoff; plus what the twin itself does when its inputs move by a
 //! few roundings, so that an ill-conditioned result is allowed its condition and nothing else. Kernels that only move
-//! numbers are exact.
+//! numbers are exact. Where results are stored in f16, each may be off by one rounding to f16 more.
 
 use crate::cpu::CpuExecutor;
 use crate::kernel::activation::Activation;
 use crate::kernel::elementwise::{Binary, BinaryKind, ScaleShift};
 use crate::kernel::pool::{Pool, PoolGrad, PoolKind};
-use crate::kernel::{Domain, Op, Sample, Shape};
+use crate::kernel::{Domain, Element, Half, Op, Sample, Shape};
 use crate::plan::Program;
 use crate::random::Stream;
 use crate::tape::{Region, Tape};
+use half::f16;
 
 /// Unit roundoff of f32.
 const U: f64 = 1.0 / (1u64 << 24) as f64;
+/// Unit roundoff of f16, and half its least step.
+const U16: [f64; 2] = [1.0 / (1u64 << 11) as f64, 1.0 / (1u64 << 25) as f64];
 /// The regions that an operation in place updates, in the order of its outputs.
 pub const STATE: [Region; 4] = [Region::Params, Region::Moment1, Region::Moment2, Region::Ema];
 
@@ -28,6 +31,8 @@ pub struct Case {
     pub inputs: Vec<Vec<f32>>,
     /// Values of the buffers of [`STATE`].
     pub state: Vec<Vec<f32>>,
+    /// How the operation's operands are stored.
+    pub storage: Element,
 }
 
 /// What an output should be.
@@ -45,7 +50,15 @@ impl Case {
         let inputs = sample.inputs.iter().map(|&(shape, domain)| values(shape, domain, random)).collect();
         let outputs = if sample.op.in_place() { sample.op.infer(&shapes(&sample)).unwrap() } else { Vec::new() };
         let state = outputs.iter().map(|&s| values(s, Domain::Range(0.0, 1.0), random)).collect();
-        Self { sample, inputs, state }
+        Self { sample, inputs, state, storage: Element::F32 }
+    }
+
+    /// The same for storage in f16, with inputs that f16 holds exactly; none if the operation has no f16 variants.
+    pub fn half(self) -> Option<Self> {
+        let half = self.sample.op.half()?;
+        let round = |x: &Vec<f32>| x.iter().map(|&v| f16::from_f32(v).to_f32()).collect();
+        let inputs = if half == Half::Writes { self.inputs } else { self.inputs.iter().map(round).collect() };
+        Some(Self { inputs, storage: Element::F16, ..self })
     }
 
     /// The operation alone, its inputs and outputs dense.
@@ -67,7 +80,7 @@ impl Case {
     /// The twin's outputs in f64, for some values of the inputs.
     fn twin(&self, op: &Op, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let sample = Sample { op: op.clone(), inputs: self.sample.inputs.clone() };
-        let case = Case { sample, inputs: Vec::new(), state: Vec::new() };
+        let case = Case { sample, inputs: Vec::new(), state: Vec::new(), storage: Element::F32 };
         let mut executor = CpuExecutor::<f64>::new();
         let index = executor.load(case.program());
         self.state.iter().zip(STATE).for_each(|(state, region)| executor.write(region, &wide(state)));
@@ -96,8 +109,18 @@ impl Case {
         }
     }
 
-    /// What the outputs should be in f32.
+    /// What the outputs should be as they are stored: in f16 the first is rounded once more, if the operation writes f16.
     pub fn expected(&self, random: &mut Stream) -> Vec<Expected> {
+        let mut expected = self.expected_f32(random);
+        if self.storage == Element::F16 && self.sample.op.half() != Some(Half::Reads) && !moves_numbers(&self.sample.op) {
+            let Expected { exact, bounds } = &mut expected[0];
+            let [unit, least] = U16;
+            bounds.iter_mut().zip(exact).for_each(|(bound, y)| *bound += unit * (y.abs() + *bound) + least);
+        }
+        expected
+    }
+
+    fn expected_f32(&self, random: &mut Stream) -> Vec<Expected> {
         let op = &self.sample.op;
         let exact = self.twin(op, &self.wide_inputs());
         if moves_numbers(op) {
@@ -186,7 +209,7 @@ fn largest(x: &[f64]) -> f64 {
 /// Whether outputs are copies of inputs, or constants.
 fn moves_numbers(op: &Op) -> bool {
     match op {
-        Op::Concat(_) | Op::SliceChannels(_) | Op::PadChannels(_) | Op::Fill(_) | Op::Copy(_) => true,
+        Op::Concat(_) | Op::SliceChannels(_) | Op::PadChannels(_) | Op::Fill(_) | Op::Copy(_) | Op::Convert(_) => true,
         Op::Pool(Pool { kind }) | Op::PoolGrad(PoolGrad { kind }) => *kind == PoolKind::Max,
         _ => false,
     }

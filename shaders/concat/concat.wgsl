@@ -1,5 +1,6 @@
 // y = the channels of a, then those of b. One element of y a thread.
 #import lib/element
+#import lib/numbers
 
 struct Params {
     base: u32,
@@ -13,9 +14,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> a: array<f32>;
-@group(0) @binding(2) var<storage, read_write> b: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read_write> a: array<Number>;
+@group(0) @binding(2) var<storage, read_write> b: array<Number>;
+@group(0) @binding(3) var<storage, read_write> y: array<Number>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -32,7 +33,7 @@ fn main(
     let e = i % p.slice;
     let pixel = e / c;
     let ch = e % c;
-    var v: f32;
+    var v: Number;
     if ch < p.a_c {
         v = a[k * p.a_k + pixel * p.a_c + ch];
     } else {

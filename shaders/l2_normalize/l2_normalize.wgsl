@@ -2,6 +2,7 @@
 // channels rank, rank + 16, ... of pixel `column` of the workgroup's 16.
 #import lib/grid
 #import lib/tree
+#import lib/numbers
 
 struct Params {
     base: u32,
@@ -13,8 +14,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read_write> x: array<Number>;
+@group(0) @binding(2) var<storage, read_write> y: array<Number>;
 
 const EPS: f32 = 1e-8;
 
@@ -32,11 +33,11 @@ fn main(
     let c = select(0u, p.c, pixel < p.pixels);
     var squares = 0.0;
     for (var ch = rank; ch < c; ch += 16u) {
-        squares += x[from_x + ch] * x[from_x + ch];
+        squares += f32(x[from_x + ch]) * f32(x[from_x + ch]);
     }
     let r = 1.0 / sqrt(tree_sum(rank * 16u + column, 16u, 16u, squares) + EPS);
     let to = k * p.y_k + pixel % p.per_slice * p.c;
     for (var ch = rank; ch < c; ch += 16u) {
-        y[to + ch] = x[from_x + ch] * r;
+        y[to + ch] = Number(f32(x[from_x + ch]) * r);
     }
 }

@@ -42,10 +42,11 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> a: array<Numbers>;
 @group(0) @binding(2) var<storage, read_write> b: array<Numbers>;
+// Similarities are summed on: they stay in f32.
 #if EXACT
-@group(0) @binding(3) var<storage, read_write> y: array<Numbers>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
 #else
-@group(0) @binding(3) var<storage, read_write> y: array<Number>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
 #endif
 
 var<private> a_first: u32;
@@ -103,14 +104,14 @@ fn right(quad: u32, at: vec4<i32>) -> vec4<f32> {
 fn store(image: u32, row: u32, column: u32, value: vec4<f32>) {
     let to = image / p.n * p.y_k + (image % p.n * p.rows + row) * p.columns + column;
 #if EXACT
-    y[to / 4u] = Numbers(value);
+    y[to / 4u] = value;
 #else
     if row >= p.rows {
         return;
     }
     for (var c = 0u; c < 4u; c++) {
         if column + c < p.columns {
-            y[to + c] = Number(value[c]);
+            y[to + c] = value[c];
         }
     }
 #endif

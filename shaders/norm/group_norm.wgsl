@@ -2,6 +2,7 @@
 // and channels.
 #import lib/activate
 #import lib/reduce_lanes
+#import lib/numbers
 
 struct Params {
     base: u32,
@@ -23,10 +24,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> gamma: array<f32>;
-@group(0) @binding(3) var<storage, read_write> beta: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read_write> x: array<Number>;
+@group(0) @binding(2) var<storage, read_write> gamma: array<Number>;
+@group(0) @binding(3) var<storage, read_write> beta: array<Number>;
+@group(0) @binding(4) var<storage, read_write> y: array<Number>;
 @group(0) @binding(5) var<storage, read_write> statistics: array<f32>;
 
 @compute @workgroup_size(256)
@@ -47,11 +48,11 @@ fn main(
     let n = lane.image % p.n;
     let at = k * p.statistics_k + 2u * (n * p.norm_groups + lane.channel / (p.c / p.norm_groups));
     let mu = statistics[at];
-    let scale = gamma[k * p.gamma_k + lane.channel] * statistics[at + 1u];
-    let shift = beta[k * p.beta_k + lane.channel];
+    let scale = f32(gamma[k * p.gamma_k + lane.channel]) * statistics[at + 1u];
+    let shift = f32(beta[k * p.beta_k + lane.channel]);
     let start = n * p.pixels * p.c + lane.channel;
     for (var i = lane.begin; i < lane.end; i += p.lanes) {
-        let value = scale * (x[k * p.x_k + start + i * p.c] - mu) + shift;
-        y[k * p.y_k + start + i * p.c] = activate(p.activation, value);
+        let value = scale * (f32(x[k * p.x_k + start + i * p.c]) - mu) + shift;
+        y[k * p.y_k + start + i * p.c] = Number(activate(p.activation, value));
     }
 }

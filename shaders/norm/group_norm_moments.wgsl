@@ -2,6 +2,7 @@
 // x: [image, pixel, channel]. Two passes over the chunk, so that nothing cancels. `lib/reduce_lanes` says how threads map to
 // pixels and channels.
 #import lib/reduce_lanes
+#import lib/numbers
 
 struct Params {
     base: u32,
@@ -17,7 +18,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> x: array<Number>;
 @group(0) @binding(2) var<storage, read_write> moments: array<vec2<f32>>;
 
 @compute @workgroup_size(256)
@@ -34,13 +35,13 @@ fn main(
     let start = lane.image / p.n * p.x_k + lane.image % p.n * p.pixels * p.c + lane.channel;
     var total = 0.0;
     for (var i = lane.begin; i < lane.end; i += p.lanes) {
-        total += x[start + i * p.c];
+        total += f32(x[start + i * p.c]);
     }
     let pixels = min(p.chunk, p.pixels - lane.chunk * p.chunk);
     let mean = sum_lanes(t, vec2(total, 0.0)).x / f32(pixels);
     var squares = 0.0;
     for (var i = lane.begin; i < lane.end; i += p.lanes) {
-        let d = x[start + i * p.c] - mean;
+        let d = f32(x[start + i * p.c]) - mean;
         squares += d * d;
     }
     squares = sum_lanes(t, vec2(squares, 0.0)).x;

@@ -1,6 +1,7 @@
 // y = the maximum (kind 0) or the mean (kind 1) of the 2x2 pixels at (2 y, 2 x), channel by channel; an odd last row or column
 // of x is left out. One element of y a thread.
 #import lib/element
+#import lib/numbers
 
 struct Params {
     base: u32,
@@ -15,8 +16,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read_write> x: array<Number>;
+@group(0) @binding(2) var<storage, read_write> y: array<Number>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -37,13 +38,13 @@ fn main(
     let k = image / p.n;
     let row = p.w * p.c;
     let at = k * p.x_k + ((image % p.n) * p.h + 2u * oy) * row + 2u * ox * p.c + ch;
-    let a = x[at];
-    let b = x[at + p.c];
-    let c = x[at + row];
-    let d = x[at + row + p.c];
+    let a = f32(x[at]);
+    let b = f32(x[at + p.c]);
+    let c = f32(x[at + row]);
+    let d = f32(x[at + row + p.c]);
     var v = max(max(a, b), max(c, d));
     if p.kind == 1u {
         v = (a + b + (c + d)) * 0.25;
     }
-    y[k * p.y_k + i % (p.n * oh * ow * p.c)] = v;
+    y[k * p.y_k + i % (p.n * oh * ow * p.c)] = Number(v);
 }

@@ -1,6 +1,7 @@
 // y = x resized to [oh, ow], bilinear with half-pixel centres and edges clamped. One element of y a thread.
 #import lib/element
 #import lib/taps
+#import lib/numbers
 
 struct Params {
     base: u32,
@@ -18,8 +19,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read_write> x: array<Number>;
+@group(0) @binding(2) var<storage, read_write> y: array<Number>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -41,9 +42,9 @@ fn main(
     let plane = k * p.x_k + (image % p.n) * p.h * p.w * p.c + ch;
     let top = plane + ty.low * p.w * p.c;
     let bottom = plane + ty.high * p.w * p.c;
-    let top_left = x[top + tx.low * p.c];
-    let bottom_left = x[bottom + tx.low * p.c];
-    let a = top_left + (x[top + tx.high * p.c] - top_left) * tx.weight;
-    let b = bottom_left + (x[bottom + tx.high * p.c] - bottom_left) * tx.weight;
-    y[k * p.y_k + i % (p.n * p.oh * p.ow * p.c)] = a + (b - a) * ty.weight;
+    let top_left = f32(x[top + tx.low * p.c]);
+    let bottom_left = f32(x[bottom + tx.low * p.c]);
+    let a = top_left + (f32(x[top + tx.high * p.c]) - top_left) * tx.weight;
+    let b = bottom_left + (f32(x[bottom + tx.high * p.c]) - bottom_left) * tx.weight;
+    y[k * p.y_k + i % (p.n * p.oh * p.ow * p.c)] = Number(a + (b - a) * ty.weight);
 }

@@ -4,6 +4,7 @@
 //   spread: the root of the mean square distance of all pixels from (x, y), weighted by e.
 // A workgroup has one map, see `lib/reduce_map`.
 #import lib/reduce_map
+#import lib/numbers
 
 struct Params {
     base: u32,
@@ -18,7 +19,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> x: array<Number>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
 var<workgroup> best: array<u32, WIDTH>;
@@ -61,14 +62,14 @@ fn main(
     let map = map_of(index);
     let start = map.k * p.x_k + map.first;
     let top = argmax(t, start);
-    let greatest = x[start + top * p.c];
+    let greatest = f32(x[start + top * p.c]);
     let low = vec2(i32(top % p.w), i32(top / p.w)) - i32(p.radius);
     let high = low + 2 * i32(p.radius);
     // Sums of e, e column, e row within the radius, and of e over the whole map.
     var moments = vec4(0.0);
     for (var i = t; i < p.pixels; i += WIDTH) {
         let at = vec2(i32(i % p.w), i32(i / p.w));
-        let e = exp(x[start + i * p.c] - greatest);
+        let e = exp(f32(x[start + i * p.c]) - greatest);
         moments.w += e;
         if all(at >= low) && all(at <= high) {
             moments += vec4(e, e * vec2<f32>(at), 0.0);
@@ -80,7 +81,7 @@ fn main(
     var squares = 0.0;
     for (var i = t; i < p.pixels; i += WIDTH) {
         let d = vec2(f32(i % p.w), f32(i / p.w)) - position;
-        squares += exp(x[start + i * p.c] - greatest) * dot(d, d);
+        squares += exp(f32(x[start + i * p.c]) - greatest) * dot(d, d);
     }
     squares = sum(t, squares);
     if t == 0u {

@@ -4,6 +4,7 @@
 // v = image(m (x, y, 1)), blurred by a 1-2-1 binomial with taps `blur` output pixels apart
 // v = (clamp(v, 0, 1)^gamma - 1/2) contrast + brightness + noise z(seed, pixel)
 #import lib/element
+#import lib/numbers
 
 struct Params {
     base: u32,
@@ -21,7 +22,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> images: array<f32>;
 @group(0) @binding(2) var<storage, read_write> table: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<Number>;
 
 // A stored image, the last of its columns and rows, and the map into it.
 struct View {
@@ -121,5 +122,5 @@ fn main(
     if sigma > 0.0 {
         v += sigma * noise(seed, pixel);
     }
-    y[k * p.y_k + i % (p.n * p.h * p.w)] = v;
+    y[k * p.y_k + i % (p.n * p.h * p.w)] = Number(v);
 }

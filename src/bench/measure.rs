@@ -2,8 +2,9 @@
 
 use super::subject::Subject;
 use crate::Result;
-use crate::timing::{Clock, Timing};
+use crate::timing::{Clock, Span, Timing};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// How much measuring is done.
@@ -93,8 +94,13 @@ const RUNS: std::ops::RangeInclusive<usize> = 5..=2000;
 /// Slopes that count.
 const SLOPES: usize = 7;
 
-/// Measures a program whose inputs are there, without the steps before `first`.
-pub(super) fn measure(subject: &mut Subject, index: usize, first: usize, effort: &Effort) -> Result<Times> {
+/// Measures a program whose inputs are there: some of its steps, or all.
+pub(super) fn measure(
+    subject: &mut Subject,
+    index: usize,
+    steps: Option<Range<usize>>,
+    effort: &Effort,
+) -> Result<Times> {
     let begin = Instant::now();
     let once = subject.repeat(index, 1)?;
     let typical = loop {
@@ -104,22 +110,21 @@ pub(super) fn measure(subject: &mut Subject, index: usize, first: usize, effort:
         }
     };
     let source = Source::from(once.clock);
-    if effort.slope || (source == Source::Submissions && first == 0) {
+    if effort.slope || (source == Source::Submissions && steps.is_none()) {
         return slope(subject, index, effort);
     }
     let batch = ((effort.min_time.as_secs_f64() / 8.0 / typical) as usize).clamp(1, 200);
     let (mut seconds, begin) = (Vec::new(), Instant::now());
     while seconds.len() < *RUNS.start() || (begin.elapsed() < effort.min_time && seconds.len() < *RUNS.end()) {
-        seconds.extend(runs(&subject.repeat(index, batch)?, batch, first));
+        seconds.extend(runs(&subject.repeat(index, batch)?, batch, steps.as_ref()));
     }
     Ok(Times::new(seconds, source))
 }
 
-/// Seconds of each of a number of runs, without the steps before `first`.
-fn runs(timing: &Timing, times: usize, first: usize) -> Vec<f64> {
-    let run = |spans: &[crate::timing::Span]| {
-        spans.iter().filter(|span| span.step >= first).map(|span| span.time.as_secs_f64()).sum()
-    };
+/// Seconds of each of a number of runs, or of some of their steps.
+fn runs(timing: &Timing, times: usize, steps: Option<&Range<usize>>) -> Vec<f64> {
+    let counts = |span: &&Span| steps.is_none_or(|steps| steps.contains(&span.step));
+    let run = |spans: &[Span]| spans.iter().filter(counts).map(|span| span.time.as_secs_f64()).sum();
     timing.spans.chunks(timing.spans.len() / times).map(run).collect()
 }
 
@@ -156,6 +161,7 @@ mod tests {
             |step, seconds| Span { step, variant: "x", start: Duration::ZERO, time: Duration::from_secs(seconds) };
         let spans = vec![span(0, 9), span(1, 1), span(1, 2), span(0, 9), span(1, 3), span(1, 4)];
         let timing = Timing { clock: Clock::Timestamps, spans };
-        assert_eq!(runs(&timing, 2, 1), [3.0, 7.0]);
+        assert_eq!(runs(&timing, 2, Some(&(1..2))), [3.0, 7.0]);
+        assert_eq!(runs(&timing, 2, None), [12.0, 16.0]);
     }
 }

@@ -78,7 +78,7 @@ fn run(device: &Device, dtype: Dtype, program: Program, effort: &Effort) -> Resu
     let ones = vec![1.0; program.slots[program.inputs[0]].operand.shape.len()];
     let index = subject.load(program)?;
     subject.upload(index, &[ones])?;
-    measure(&mut subject, index, 0, effort)
+    measure(&mut subject, index, None, effort)
 }
 
 /// Each launch reads what the one before it wrote, as those of a network do.

@@ -13,6 +13,8 @@ pub enum Dtype {
     F32,
     /// Double precision, on the CPU.
     F64,
+    /// Half precision in storage, single in arithmetic, on GPUs that have it.
+    F16,
 }
 
 impl Dtype {
@@ -21,6 +23,7 @@ impl Dtype {
         match self {
             Self::F32 => "f32",
             Self::F64 => "f64",
+            Self::F16 => "f16",
         }
     }
 
@@ -29,6 +32,7 @@ impl Dtype {
         match self {
             Self::F32 => 4,
             Self::F64 => 8,
+            Self::F16 => 2,
         }
     }
 }

@@ -1,8 +1,9 @@
-//! What is measured: programs on a device in f32, or on the CPU in f64.
+//! What is measured: programs on a device in f32 or f16, or on the CPU in f64.
 
 use super::row::Dtype;
 use crate::cpu::CpuExecutor;
 use crate::device::{Device, Executor};
+use crate::kernel::Element;
 use crate::parity::wide;
 use crate::plan::Program;
 use crate::tape::Region;
@@ -18,10 +19,11 @@ pub enum Subject {
 
 impl Subject {
     /// # Errors
-    /// [`Error::Usage`] for f64 on a GPU: its shaders have none.
+    /// [`Error::Usage`] for f64 on a GPU: its shaders have none; as [`Device::storing`] for f16.
     pub fn new(device: &Device, dtype: Dtype) -> Result<Self> {
         match dtype {
             Dtype::F32 => Ok(Self::Single(device.executor()?)),
+            Dtype::F16 => Ok(Self::Single(device.clone().storing(Element::F16)?.executor()?)),
             Dtype::F64 if device.is_cpu() => Ok(Self::Double(CpuExecutor::new())),
             Dtype::F64 => Err(Error::Usage(format!("--dtype f64 runs on the CPU alone, not on {}", device.name()))),
         }
@@ -31,6 +33,13 @@ impl Subject {
         match self {
             Self::Single(executor) => executor.load(program),
             Self::Double(executor) => Ok(executor.load(program)),
+        }
+    }
+
+    pub fn program(&self, index: usize) -> &Program {
+        match self {
+            Self::Single(executor) => executor.program(index),
+            Self::Double(executor) => executor.program(index),
         }
     }
 

@@ -9,7 +9,7 @@ use super::workload::{Settings, Workload};
 use crate::device::Device;
 use crate::kernel::elementwise::Fill;
 use crate::gpu::Choice;
-use crate::kernel::{Cost, Op, Operand, Sample, Shape, Tile};
+use crate::kernel::{Cost, Element, Op, Operand, Sample, Shape, Tile};
 use crate::parity::{Case, STATE};
 use crate::plan::{Place, Program, Slot, Step};
 use crate::random::Stream;
@@ -64,20 +64,22 @@ impl Suite {
     /// [`Error::Verification`] if a result is out of its bound.
     pub fn kernel(&self, case: &BenchCase, variant: Option<Tile>) -> Result<Row> {
         let mut random = Stream::new(self.seed, &[]);
-        let values = Case::new(case.sample(&self.registry), &mut random);
+        let values = self.values(case, &mut random)?;
         let verified = if self.verify { Some(self.check(case, variant, &values, &mut random)?) } else { None };
         let mut subject = self.subject(variant)?;
         let program = if self.cold { evicting(values.program()) } else { values.program() };
-        let first = usize::from(self.cold);
         let index = subject.load(program)?;
+        // Neither what clears caches nor what converts operands counts.
+        let own = subject.program(index).steps.iter().position(|step| step.op == case.op).expect("the case's step");
+        let alone = subject.program(index).steps.len() == 1;
         restore(&values, &mut subject)?;
         subject.upload(index, &values.inputs)?;
         let timing = subject.repeat(index, 1)?;
         let mut variants: Vec<&str> =
-            timing.spans.iter().filter(|span| span.step >= first).map(|span| span.variant).collect();
+            timing.spans.iter().filter(|span| span.step == own).map(|span| span.variant).collect();
         let launches = variants.len();
         variants.dedup();
-        let times = measure(&mut subject, index, first, &self.effort)?;
+        let times = measure(&mut subject, index, (!alone).then_some(own..own + 1), &self.effort)?;
         let of = Of {
             kernel: case.op.name().into(),
             variant: if self.device.is_cpu() { "cpu".into() } else { variants.join(" ") },
@@ -96,13 +98,21 @@ impl Suite {
 
     /// A case's outputs in a variant, as bits.
     pub fn bits(&self, case: &BenchCase, variant: Tile) -> Result<Vec<Vec<u64>>> {
-        let values = Case::new(case.sample(&self.registry), &mut Stream::new(self.seed, &[]));
+        let values = self.values(case, &mut Stream::new(self.seed, &[]))?;
         let mut subject = self.subject(Some(variant))?;
         let index = subject.load(values.program())?;
         subject.upload(index, &values.inputs)?;
         subject.repeat(index, 1)?;
         let outputs = subject.outputs(index)?;
         Ok(outputs.iter().map(|y| y.iter().map(|v| v.to_bits()).collect()).collect())
+    }
+
+    fn values(&self, case: &BenchCase, random: &mut Stream) -> Result<Case> {
+        let values = Case::new(case.sample(&self.registry), random);
+        if self.dtype != Dtype::F16 {
+            return Ok(values);
+        }
+        values.half().ok_or_else(|| Error::Usage(format!("--dtype f16: {} has no f16 variants", case.op.name())))
     }
 
     fn subject(&self, variant: Option<Tile>) -> Result<Subject> {
@@ -136,6 +146,8 @@ impl Suite {
 
     /// Measures a whole program: a step of a stage, or the detection of an image, its host's part included.
     pub fn workload(&self, workload: Workload, settings: &Settings) -> Result<Row> {
+        let storage = if self.dtype == Dtype::F16 { Element::F16 } else { Element::F32 };
+        let device = self.device.clone().storing(storage)?;
         let seen: Arc<Mutex<(Cost, usize)>> = Arc::default();
         let counted = seen.clone();
         let count = move |run: &Run| {
@@ -145,9 +157,9 @@ impl Suite {
             *launches += run.timing.spans.len();
         };
         // One observed run counts, unobserved ones are timed.
-        workload.with(&self.device.clone().observed(Arc::new(count)), settings, |_, step| step(0).map(drop))?;
+        workload.with(&device.clone().observed(Arc::new(count)), settings, |_, step| step(0).map(drop))?;
         let (cost, launches) = *seen.lock().unwrap_or_else(|e| e.into_inner());
-        let seconds = workload.with(&self.device, settings, |_, step| {
+        let seconds = workload.with(&device, settings, |_, step| {
             let (mut seconds, mut number) = (Vec::new(), 0);
             let begin = Instant::now();
             while number == 0 || begin.elapsed() < self.effort.warmup {
@@ -168,7 +180,7 @@ impl Suite {
             variant: "program".into(),
             shape: workload.shape(settings),
             settings: String::new(),
-            dtype: Dtype::F32,
+            dtype: self.dtype,
             cold: false,
             device: self.device.name(),
         };
@@ -206,6 +218,7 @@ fn evicting(mut program: Program) -> Program {
     program.slots.push(Slot {
         name: "evicted".into(),
         operand: Operand::dense(shape),
+        element: Element::F32,
         place: Place::Region(Region::Data),
         offset: 0,
     });

@@ -4,7 +4,6 @@ use super::case::BenchCase;
 use super::suite::Suite;
 use crate::Result;
 use crate::gpu::Tuned;
-use crate::kernel::Operand;
 use crate::plan::Program;
 
 /// A product whose variants were measured.
@@ -28,11 +27,9 @@ pub fn cases(programs: &[Program]) -> Vec<BenchCase> {
     let mut all: Vec<BenchCase> = Vec::new();
     for program in programs {
         for step in &program.steps {
-            let operands =
-                |slots: &[usize]| slots.iter().map(|&slot| program.slots[slot].operand).collect::<Vec<Operand>>();
-            let x = operands(&step.inputs);
+            let x = program.operands(&step.inputs);
             let case = BenchCase { op: step.op.clone(), inputs: x.iter().map(|operand| operand.shape).collect() };
-            if step.op.tiles(&x, &operands(&step.outputs)).len() > 1 && !all.contains(&case) {
+            if step.op.tiles(&x, &program.operands(&step.outputs)).len() > 1 && !all.contains(&case) {
                 all.push(case);
             }
         }

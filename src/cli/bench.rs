@@ -37,7 +37,7 @@ pub struct Args {
     /// A GPU variant of kernels with several, or `all` of them [default: the one that is chosen].
     #[arg(long, value_name = "NAME")]
     variant: Option<String>,
-    /// Numbers; f64 on the CPU alone.
+    /// Numbers; f64 on the CPU alone, f16 in storage on GPUs that have it, of kernels that detection has.
     #[arg(long, value_enum, default_value = "f32")]
     dtype: Dtype,
     /// Clear caches before each run.
@@ -104,6 +104,9 @@ fn bench(args: &Args) -> Result<u8> {
         let cause = format!("nothing to measure is called {}; --list shows all names", args.filter.join(" or "));
         return Err(Error::Usage(cause));
     }
+    if args.dtype == Dtype::F16 && args.slope {
+        return Err(Error::Usage("--slope counts conversions too: not with --dtype f16".into()));
+    }
     if args.list {
         return list(&kernels, &workloads);
     }
@@ -148,18 +151,19 @@ fn kernels(args: &Args, settings: &Settings) -> Result<Vec<BenchCase>> {
             all.extend(shape::parse(text)?.iter().flat_map(|extents| extents.cases()));
         }
     }
-    all.retain(|case| wanted(args, case.op.name()));
+    all.retain(|case| wanted(args, case.op.name()) && (args.dtype != Dtype::F16 || case.op.half().is_some()));
     Ok(all)
 }
 
-/// Whole programs have no variants, no shapes and one precision.
+/// Whole programs have no variants and no shapes; those that train have one precision.
 fn workloads(args: &Args) -> Vec<Workload> {
     let kernels_only = !args.case.is_empty()
         || !args.shape.is_empty()
         || args.cold
         || args.dtype == Dtype::F64
         || args.variant.as_ref().is_some_and(|name| name != "all");
-    Workload::ALL.into_iter().filter(|w| !kernels_only && wanted(args, &w.row_name())).collect()
+    let stored = |workload: &Workload| args.dtype != Dtype::F16 || *workload == Workload::Detect;
+    Workload::ALL.into_iter().filter(|w| !kernels_only && stored(w) && wanted(args, &w.row_name())).collect()
 }
 
 fn wanted(args: &Args, name: &str) -> bool {

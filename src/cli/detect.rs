@@ -7,6 +7,7 @@ use crate::data::gray::GrayImage;
 use crate::data::images::{expand_inputs, read_gray, write_png_rgb};
 use crate::data::labels::{LabelRow, scale_point};
 use crate::detect::{Detection, Detector};
+use crate::kernel::Element;
 use crate::learn::pipeline::Progress;
 use crate::model::Model;
 use crate::report::overlay::{OverlayPoint, overlay};
@@ -36,6 +37,10 @@ pub struct Args {
     /// Folder for a picture of each image with its landmarks, none of the images' own; 1200 pixels long at most.
     #[arg(long, value_name = "DIR")]
     overlay: Option<PathBuf>,
+    /// How weights and what layers leave to each other are stored: f16 takes half the memory, on GPUs that have it. Sums are in
+    /// f32 either way.
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Element,
     /// Go on with a detection that was stopped: keep what FILE has by the same weights of images that have not changed.
     #[arg(long)]
     resume: bool,
@@ -140,7 +145,7 @@ fn redraw(done: &[&Job], sheet: &mut Sheet) -> Result<()> {
 
 /// Looks at images one by one; returns those that cannot be read.
 fn look(args: &Args, model: Model, todo: &[&Job], jobs: &[Job], sheet: &mut Sheet) -> Result<Vec<Failure>> {
-    let mut detector = Detector::new(model, &args.compute.select()?);
+    let mut detector = Detector::new(model, &args.compute.select()?.storing(args.precision)?);
     let mut meter = Meter::new(args.compute.quiet);
     let (mut done, mut failed) = (0, Vec::new());
     for batch in todo.chunks(READ_AHEAD) {

@@ -4,6 +4,7 @@ use super::run_info::RunInfo;
 use crate::bench::workload::{Programs, Settings, Workload, detection};
 use crate::data::files::write_atomic;
 use crate::data::gray::GrayImage;
+use crate::kernel::Element;
 use crate::learn::checkpoint::RunDir;
 use crate::learn::config::Config;
 use crate::learn::pipeline::weights_file;
@@ -21,6 +22,9 @@ pub struct Args {
     /// The programs that it runs instead, or those whose name contains PROGRAM: every step with its cost, place and life.
     #[arg(long, value_name = "PROGRAM", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     plan: Option<String>,
+    /// With --plan of weights, how they and what layers leave to each other are stored.
+    #[arg(long, value_enum, default_value = "f32", requires = "plan")]
+    precision: Element,
     /// With --plan, draws the arena of the program that needs the largest over time.
     #[arg(long, value_name = "FILE.svg", requires = "plan")]
     svg: Option<PathBuf>,
@@ -100,7 +104,14 @@ pub fn run(args: Args) -> Result<u8> {
 }
 
 fn plan(args: &Args, part: &str) -> Result<u8> {
-    let mut programs = if args.file.is_dir() { run_programs(&args.file)? } else { weights_programs(&args.file)? };
+    let mut programs = match (args.file.is_dir(), args.precision) {
+        (true, Element::F32) => run_programs(&args.file)?,
+        (true, Element::F16) => return Err(Error::Usage("--precision f16: training is in f32; name a weights file".into())),
+        (false, Element::F32) => weights_programs(&args.file)?,
+        (false, Element::F16) => {
+            weights_programs(&args.file)?.into_iter().map(|(name, program)| (name, program.half())).collect()
+        }
+    };
     let names: Vec<String> = programs.iter().map(|(name, _)| name.clone()).collect();
     programs.retain(|(name, _)| name.contains(part));
     let Some((largest, program)) = programs.iter().max_by_key(|(_, program)| program.arena_len) else {

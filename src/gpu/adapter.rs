@@ -22,6 +22,8 @@ pub struct DeviceInfo {
     pub max_buffer_bytes: u64,
     /// The largest part of a buffer that one binding may cover, in bytes.
     pub max_binding_bytes: u64,
+    /// Whether it computes with f16 storage.
+    pub f16: bool,
     /// Memory that a workgroup may share, in bytes.
     pub workgroup_bytes: u32,
     /// The largest workgroup, in threads.
@@ -99,6 +101,7 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
         software: info.device_type == wgpu::DeviceType::Cpu,
         max_buffer_bytes: limits.max_buffer_size,
         max_binding_bytes: limits.max_storage_buffer_binding_size,
+        f16: adapter.features().contains(wgpu::Features::SHADER_F16),
         workgroup_bytes: limits.max_compute_workgroup_storage_size,
         workgroup_threads: limits.max_compute_invocations_per_workgroup,
     }
@@ -116,10 +119,7 @@ mod tests {
             driver: String::new(),
             kind: if software { "software" } else { "discrete" }.into(),
             software,
-            max_buffer_bytes: 1 << 30,
-            max_binding_bytes: 1 << 27,
-            workgroup_bytes: 16_384,
-            workgroup_threads: 256,
+            ..DeviceInfo::default()
         }
     }
 

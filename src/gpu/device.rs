@@ -1,6 +1,7 @@
 //! An open device whose faults become typed errors: nothing panics, nothing waits for ever.
 
 use super::adapter::{Adapter, DeviceInfo};
+use crate::tape::ALIGN;
 use crate::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -42,11 +43,14 @@ impl Device {
         let required_limits = wgpu::Limits {
             max_buffer_size: granted.max_buffer_size,
             max_storage_buffer_binding_size: granted.max_storage_buffer_binding_size,
+            // Parameters in f16 begin at multiples of 128 bytes.
+            min_storage_buffer_offset_alignment: granted.min_storage_buffer_offset_alignment,
             ..wgpu::Limits::default()
         };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("onemark"),
-            required_features: adapter.adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_features: adapter.adapter.features()
+                & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16),
             required_limits,
             ..wgpu::DeviceDescriptor::default()
         };
@@ -58,6 +62,18 @@ impl Device {
         device.set_device_lost_callback(move |reason, message| note(&lost.lost, format!("{reason:?}: {message}")));
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| note(&uncaptured.uncaptured, error.to_string())));
         Ok(Self { device, queue, info, faults })
+    }
+
+    /// Fails unless it stores f16.
+    pub fn check_half(&self) -> Result<()> {
+        let cause = if !self.device.features().contains(wgpu::Features::SHADER_F16) {
+            "it has no f16 shaders"
+        } else if u64::from(self.device.limits().min_storage_buffer_offset_alignment) > 2 * ALIGN as u64 {
+            "its bindings are aligned too far for parameters in f16"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Limits { device: self.info.name.clone(), cause: cause.into() })
     }
 
     /// Fails if the device was lost, or if something went wrong outside every error scope.

@@ -9,9 +9,10 @@ use super::pipeline::{Pipelines, UNIFORM_STRIDE};
 #[cfg(doc)]
 use crate::Error;
 use crate::Result;
-use crate::kernel::Operand;
+use crate::kernel::{Element, Operand};
 use crate::plan::{Place, Program, Slot};
 use crate::tape::Region;
+use half::f16;
 use std::collections::BTreeMap;
 
 /// Runs programs on a GPU. Programs share persistent buffers; runs do not overlap, so that one arena serves all.
@@ -29,6 +30,8 @@ pub struct GpuExecutor {
     /// Counts replacements of buffers, after which bind groups must be made anew.
     generation: u64,
     choice: Choice,
+    /// How programs are stored.
+    storage: Element,
     /// FLOPs or bytes that one launch may cost.
     budget: u64,
     /// Whether timestamps can be believed, once that was tried.
@@ -38,6 +41,7 @@ pub struct GpuExecutor {
 /// A buffer and the number of its elements.
 struct Memory {
     buffer: wgpu::Buffer,
+    element: Element,
     len: usize,
 }
 
@@ -45,8 +49,8 @@ impl GpuExecutor {
     /// Opens a device.
     pub fn new(adapter: &Adapter) -> Result<Self> {
         let device = Device::open(adapter)?;
-        let arena = Memory::new(&device, "arena", 0, &Need::default())?;
-        let staging = Memory { buffer: staging(&device, 0, &Need::default())?, len: 0 };
+        let arena = Memory::new(&device, "arena", Element::F32, 0, &Need::default())?;
+        let staging = Memory { buffer: staging(&device, 0, &Need::default())?, element: Element::F32, len: 0 };
         Ok(Self {
             device,
             pipelines: Pipelines::default(),
@@ -56,6 +60,7 @@ impl GpuExecutor {
             programs: Vec::new(),
             generation: 0,
             choice: Choice::Shapes,
+            storage: Element::F32,
             budget: launch::LAUNCH_BUDGET,
             stamped: None,
         })
@@ -64,6 +69,17 @@ impl GpuExecutor {
     /// Sets how the variants of programs that are loaded from now on are chosen.
     pub(crate) fn set_choice(&mut self, choice: Choice) {
         self.choice = choice;
+    }
+
+    /// Stores parameters, and programs that are loaded from now on, in f16: to be set before any. A program's inputs and
+    /// outputs stay f32, and so does what [`read`](Self::read) and [`write`](Self::write) deal in.
+    ///
+    /// # Errors
+    /// [`Error::Limits`] if the device cannot.
+    pub(crate) fn set_half(&mut self) -> Result<()> {
+        self.device.check_half()?;
+        self.storage = Element::F16;
+        Ok(())
     }
 
     /// The device.
@@ -77,25 +93,27 @@ impl GpuExecutor {
     /// # Errors
     /// [`Error::OutOfMemory`] with the plan's estimate; [`Error::Limits`] if the driver refuses a shader.
     pub fn load(&mut self, program: Program) -> Result<usize> {
+        let program = if self.storage == Element::F16 { program.half() } else { program };
         let need = Need { bytes: program.total_bytes(), largest: program.largest() };
         // Shaders count elements in 32 bits, some of them with a sign.
         let limit = self.device.device.limits().max_storage_buffer_binding_size.min(4 << 31);
-        if let Some(slot) = program.slots.iter().find(|slot| bytes(slot.operand.span()) > limit) {
-            let limit = format!(", a tensor has at most {limit} ({} has {})", slot.name, bytes(slot.operand.span()));
+        if let Some(slot) = program.slots.iter().find(|slot| slot.bytes() > limit) {
+            let limit = format!(", a tensor has at most {limit} ({} has {})", slot.name, slot.bytes());
             return Err(self.device.out_of_memory(&need, limit));
         }
         let (dispatches, blocks) = loaded::prepare(&program, &self.device, &mut self.pipelines, &self.choice, self.budget)?;
         let uniforms = self.upload_uniforms(&blocks, &need)?;
         let output_len = program.outputs.iter().map(|&i| program.slots[i].operand.span()).sum();
         if program.arena_len > self.arena.len {
-            self.arena = Memory::new(&self.device, "arena", program.arena_len, &need)?;
+            self.arena = Memory::new(&self.device, "arena", Element::F32, program.arena_len, &need)?;
             self.generation += 1;
         }
         for (&region, &len) in &program.regions {
             self.extend(region, len, &need)?;
         }
         if output_len > self.staging.len {
-            self.staging = Memory { buffer: staging(&self.device, output_len, &need)?, len: output_len };
+            let buffer = staging(&self.device, output_len, &need)?;
+            self.staging = Memory { buffer, element: Element::F32, len: output_len };
         }
         let bind_groups = Vec::new();
         self.programs.push(Loaded {
@@ -121,21 +139,32 @@ impl GpuExecutor {
     pub fn write(&mut self, region: Region, values: &[f32]) -> Result<()> {
         let need = Need { bytes: bytes(values.len()), largest: format!("{region:?}").to_lowercase() };
         self.extend(region, values.len(), &need)?;
-        let buffer = &self.regions[&region].buffer;
-        self.device.guard(&need, || self.device.queue.write_buffer(buffer, 0, bytemuck::cast_slice(values)))
+        let Memory { buffer, element, .. } = &self.regions[&region];
+        self.device.guard(&need, || match element {
+            Element::F32 => self.device.queue.write_buffer(buffer, 0, bytemuck::cast_slice(values)),
+            Element::F16 => {
+                let mut halves: Vec<f16> = values.iter().map(|&v| f16::from_f32(v)).collect();
+                halves.resize(halves.len().next_multiple_of(2), f16::ZERO);
+                self.device.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&halves));
+            }
+        })
     }
 
     /// A persistent buffer's content; empty if there is none.
     pub fn read(&self, region: Region) -> Result<Vec<f32>> {
         let Some(memory) = self.regions.get(&region) else { return Ok(Vec::new()) };
-        let need = Need { bytes: bytes(memory.len), largest: format!("{region:?}").to_lowercase() };
-        let staging = staging(&self.device, memory.len, &need)?;
+        let need = Need { bytes: memory.bytes(), largest: format!("{region:?}").to_lowercase() };
+        let staging = staging(&self.device, memory.bytes().div_ceil(4) as usize, &need)?;
         let submission = self.device.guard(&need, || {
             let mut encoder = self.encoder();
-            encoder.copy_buffer_to_buffer(&memory.buffer, 0, &staging, 0, bytes(memory.len));
+            encoder.copy_buffer_to_buffer(&memory.buffer, 0, &staging, 0, memory.bytes());
             self.device.queue.submit([encoder.finish()])
         })?;
-        self.device.map(&staging, bytes(memory.len), submission, PATIENCE, "reading a buffer")
+        let words: Vec<f32> = self.device.map(&staging, memory.bytes(), submission, PATIENCE, "reading a buffer")?;
+        Ok(match memory.element {
+            Element::F32 => words,
+            Element::F16 => bytemuck::cast_slice::<f32, f16>(&words)[..memory.len].iter().map(|v| v.to_f32()).collect(),
+        })
     }
 
     /// Runs a program on its inputs, in the order of their declaration; returns its outputs.
@@ -179,7 +208,7 @@ impl GpuExecutor {
         for (&slot, values) in loaded.program.inputs.iter().zip(inputs) {
             let slot = &loaded.program.slots[slot];
             assert_eq!(values.len(), slot.operand.shape.len(), "{} has another length than its shape", slot.name);
-            self.device.queue.write_buffer(&self.arena.buffer, bytes(slot.offset), bytemuck::cast_slice(values));
+            self.device.queue.write_buffer(&self.arena.buffer, slot.byte_offset(), bytemuck::cast_slice(values));
         }
     }
 
@@ -187,9 +216,14 @@ impl GpuExecutor {
         let mut at = 0;
         for &slot in &loaded.program.outputs {
             let slot = &loaded.program.slots[slot];
-            let size = bytes(slot.operand.span());
-            encoder.copy_buffer_to_buffer(self.memory(slot), bytes(slot.offset), &self.staging.buffer, at, size);
-            at += size;
+            encoder.copy_buffer_to_buffer(
+                self.memory(slot),
+                slot.byte_offset(),
+                &self.staging.buffer,
+                at,
+                slot.bytes(),
+            );
+            at += slot.bytes();
         }
     }
 
@@ -249,7 +283,7 @@ impl GpuExecutor {
                 |buffer, offset, size| wgpu::BufferBinding { buffer, offset, size: std::num::NonZero::new(size) };
             let storage = dispatch.slots.iter().map(|&slot| {
                 let slot = &loaded.program.slots[slot];
-                part(self.memory(slot), bytes(slot.offset), bytes(slot.operand.span()))
+                part(self.memory(slot), slot.byte_offset(), slot.bytes())
             });
             let entries: Vec<_> = std::iter::once(part(&loaded.uniforms, 0, UNIFORM_STRIDE))
                 .chain(storage)
@@ -271,10 +305,11 @@ impl GpuExecutor {
         if old.is_some_and(|old| old.len >= len) {
             return Ok(());
         }
-        let new = Memory::new(&self.device, &format!("{region:?}").to_lowercase(), len, need)?;
+        let name = format!("{region:?}").to_lowercase();
+        let new = Memory::new(&self.device, &name, region.element(self.storage), len, need)?;
         if let Some(old) = old {
             let mut encoder = self.encoder();
-            encoder.copy_buffer_to_buffer(&old.buffer, 0, &new.buffer, 0, bytes(old.len));
+            encoder.copy_buffer_to_buffer(&old.buffer, 0, &new.buffer, 0, old.bytes());
             self.device.queue.submit([encoder.finish()]);
         }
         self.regions.insert(region, new);
@@ -296,9 +331,9 @@ impl GpuExecutor {
 
 #[cfg(test)]
 impl GpuExecutor {
-    /// Fills the arena with NaN, which no kernel may read before it writes.
+    /// Fills the arena with NaN, in f32 and in f16, which no kernel may read before it writes.
     pub(super) fn poison(&self) {
-        let nan = vec![f32::NAN; self.arena.len];
+        let nan = vec![f32::from_bits(0x7fff_7fff); self.arena.len];
         self.device.queue.write_buffer(&self.arena.buffer, 0, bytemuck::cast_slice(&nan));
     }
 
@@ -314,9 +349,15 @@ impl GpuExecutor {
 }
 
 impl Memory {
-    fn new(device: &Device, label: &str, len: usize, need: &Need) -> Result<Self> {
+    fn new(device: &Device, label: &str, element: Element, len: usize, need: &Need) -> Result<Self> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        Ok(Self { buffer: device.buffer(label, bytes(len), usage, need)?, len })
+        let bytes = (len as u64 * element.bytes()).next_multiple_of(4);
+        Ok(Self { buffer: device.buffer(label, bytes, usage, need)?, element, len })
+    }
+
+    /// Bytes, in whole words of four.
+    fn bytes(&self) -> u64 {
+        (self.len as u64 * self.element.bytes()).next_multiple_of(4)
     }
 }
 

@@ -6,7 +6,7 @@ use super::launch::{self, Launch};
 use super::pipeline::{Pipelines, UNIFORM_STRIDE};
 use super::shaders::{self, Variant};
 use crate::Result;
-use crate::kernel::{Bind, Operand};
+use crate::kernel::Bind;
 use crate::plan::{Program, Step};
 use std::time::Duration;
 
@@ -99,13 +99,7 @@ pub(super) fn prepare(
 ) -> Result<(Vec<Prepared>, Vec<u8>)> {
     let (mut dispatches, mut blocks) = (Vec::new(), Vec::new());
     for (index, step) in program.steps.iter().enumerate() {
-        let operands = |slots: &[usize]| slots.iter().map(|&i| program.slots[i].operand).collect::<Vec<Operand>>();
-        let (x, y) = (operands(&step.inputs), operands(&step.outputs));
-        let launches = match choice.tile(&step.op, &x, &y) {
-            Some(tile) => step.op.gpu_tiled(tile, &x, &y),
-            None => step.op.gpu(&x, &y),
-        };
-        for dispatch in launches {
+        for dispatch in program.launches(step, |op, x, y| choice.tile(op, x, y)) {
             let variant = shaders::find(dispatch.shader).expect("a kernel names variants of the table");
             assert_eq!(variant.params, dispatch.params.len(), "Params of {}", variant.name);
             assert_eq!(variant.storage, dispatch.binds.len(), "bindings of {}", variant.name);

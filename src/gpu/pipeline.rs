@@ -22,6 +22,9 @@ impl Pipelines {
         if let Some(pipeline) = self.pipelines.get(variant.name) {
             return Ok(pipeline.clone());
         }
+        if variant.f16 {
+            device.check_half()?;
+        }
         let (_, layout) = self.layout(device, variant.storage)?;
         let pipeline = device.guard(&Need::default(), || {
             let module = module(&device.device, variant);

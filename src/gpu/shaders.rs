@@ -5,6 +5,8 @@
 pub(crate) struct Variant {
     /// Its name in `shaders/variants.txt`.
     pub name: &'static str,
+    /// Whether it needs a device with f16 shaders.
+    pub f16: bool,
     /// Number of storage bindings, from `@binding(1)`.
     pub storage: usize,
     /// Bytes of `Params` without `base`.

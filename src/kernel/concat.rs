@@ -1,7 +1,7 @@
 //! Channels put together, cut out, and put back into a wider tensor. Each is the gradient of another.
 
 use super::tensor::expect;
-use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
+use super::{Bind, Dispatch, Half, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
@@ -55,6 +55,10 @@ impl Kernel for Concat {
 
     fn flops(&self, _: &[Shape], _: &[Shape]) -> u64 {
         0
+    }
+
+    fn half(&self) -> Option<Half> {
+        Some(Half::Both)
     }
 
     fn samples() -> Vec<Sample<Self>> {

@@ -14,7 +14,7 @@ use super::conv2d_grad::{Conv2dGradInput, Conv2dGradWeight};
 use super::padded::{Adapter, Window};
 use super::tensor::expect;
 use super::tile::{FORMS, POINTWISE, Product, STEP, Sizes, Tile};
-use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
+use super::{Bind, Dispatch, Half, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::cpu::gemm::{pack_transposed, padded};
 use crate::gpu::shaders;
@@ -196,6 +196,10 @@ impl Kernel for Conv2d {
         };
         let binds = [Bind::In(0), Bind::In(1), Bind::In(b), Bind::In(v), Bind::In(u), Bind::Out(0)];
         vec![Dispatch::new(tile.shader, params, &binds, groups)]
+    }
+
+    fn half(&self) -> Option<Half> {
+        Some(Half::Both)
     }
 
     fn flops(&self, x: &[Shape], y: &[Shape]) -> u64 {

@@ -14,7 +14,7 @@
 
 use super::activation::Activation;
 use super::tensor::expect;
-use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
+use super::{Bind, Dispatch, Half, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
@@ -243,6 +243,10 @@ impl Kernel for GroupNorm {
 
     fn with_activation(&self, activation: Activation) -> Option<Self> {
         (self.activation == Activation::Identity).then(|| Self { activation, ..self.clone() })
+    }
+
+    fn half(&self) -> Option<Half> {
+        Some(Half::Both)
     }
 
     fn samples() -> Vec<Sample<Self>> {

@@ -5,7 +5,7 @@
 //! ```
 
 use super::tensor::expect;
-use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
+use super::{Bind, Dispatch, Half, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
@@ -61,6 +61,10 @@ impl Kernel for L2Normalize {
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {
         3 * x[0].len() as u64
+    }
+
+    fn half(&self) -> Option<Half> {
+        Some(Half::Both)
     }
 
     fn samples() -> Vec<Sample<Self>> {

@@ -6,7 +6,7 @@
 
 use super::tensor::expect;
 use super::tile::{FORMS, Product, STEP, Sizes, Tile};
-use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
+use super::{Bind, Dispatch, Half, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::cpu::gemm::{Grid, Left, Right, Start, gemm, pack_transposed, padded};
 use crate::cpu::scratch::with_scratch;
@@ -163,6 +163,10 @@ impl Kernel for MatMul {
         };
         let (a, b) = (factor(&x[0], self.transpose_a), factor(&x[1], self.transpose_b));
         vec![dispatch(tile, [to.k, to.n], [rows, columns, length], a, b, y[0].k_stride)]
+    }
+
+    fn half(&self) -> Option<Half> {
+        Some(Half::Reads)
     }
 
     fn flops(&self, x: &[Shape], y: &[Shape]) -> u64 {

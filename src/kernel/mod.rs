@@ -12,6 +12,7 @@ pub mod adamw;
 pub mod concat;
 pub mod conv2d;
 pub mod conv2d_grad;
+pub mod convert;
 pub mod cross_entropy;
 pub mod elementwise;
 pub mod group_norm;
@@ -32,7 +33,7 @@ pub mod tile;
 pub mod warp;
 
 pub use real::Real;
-pub use tensor::{In, Operand, Out, Shape};
+pub use tensor::{Element, In, Operand, Out, Shape};
 pub use tile::Tile;
 
 use crate::Result;
@@ -87,6 +88,17 @@ impl Dispatch {
     ) -> Self {
         Self::new(shader, params, binds, elements.div_ceil(256))
     }
+}
+
+/// What a kernel reads and writes in f16, in its variants `<variant>_f16`; all else is f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// All inputs.
+    Reads,
+    /// The first output.
+    Writes,
+    /// All inputs and the first output.
+    Both,
 }
 
 /// A number as uniform blocks hold it. Programs in which one does not fit are refused when they are loaded.
@@ -164,6 +176,11 @@ pub trait Kernel: Clone + Sized {
         self.gpu(x, y)
     }
 
+    /// What its f16 variants read and write in f16, if it has those.
+    fn half(&self) -> Option<Half> {
+        None
+    }
+
     /// Elements of scratch memory, from shapes alone.
     fn scratch(&self, _x: &[Shape], _y: &[Shape]) -> usize {
         0
@@ -235,6 +252,11 @@ macro_rules! registry {
             /// See [`Kernel::gpu_tiled`].
             pub fn gpu_tiled(&self, tile: Tile, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
                 match self { $(Op::$kernel(op) => op.gpu_tiled(tile, x, y),)* }
+            }
+
+            /// See [`Kernel::half`].
+            pub fn half(&self) -> Option<Half> {
+                match self { $(Op::$kernel(op) => op.half(),)* }
             }
 
             /// See [`Kernel::scratch`].
@@ -312,6 +334,8 @@ registry! {
     l2_normalize::L2Normalize,
     /// Gradient of the L2 normalisation.
     l2_normalize::L2NormalizeGrad,
+    /// A change of storage between f32 and f16.
+    convert::Convert,
     /// Bilinear sampling at points.
     sample_points::SamplePoints,
     /// Gradient of the bilinear sampling with respect to the map.

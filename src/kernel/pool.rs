@@ -3,7 +3,7 @@
 //! The gradient of the maximum goes to the first of equal elements in row-major order, on every device.
 
 use super::tensor::expect;
-use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
+use super::{Bind, Dispatch, Half, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
@@ -82,6 +82,10 @@ impl Kernel for Pool {
             kind: self.kind as u32,
         };
         vec![Dispatch::elements("pool", params, &[Bind::In(0), Bind::Out(0)], y[0].shape.len())]
+    }
+
+    fn half(&self) -> Option<Half> {
+        Some(Half::Both)
     }
 
     fn samples() -> Vec<Sample<Self>> {

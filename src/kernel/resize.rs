@@ -3,7 +3,7 @@
 //! The gradient gathers: every input pixel sums, in order, over the output pixels that read it, so it needs no atomics.
 
 use super::tensor::expect;
-use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
+use super::{Bind, Dispatch, Half, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
@@ -81,6 +81,10 @@ impl Kernel for Resize {
 
     fn flops(&self, _: &[Shape], y: &[Shape]) -> u64 {
         8 * y[0].len() as u64
+    }
+
+    fn half(&self) -> Option<Half> {
+        Some(Half::Both)
     }
 
     fn samples() -> Vec<Sample<Self>> {

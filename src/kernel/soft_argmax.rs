@@ -4,7 +4,7 @@
 //! `2 radius + 1` pixels around it. The peak is the maximum's probability under the softmax over the whole map; the spread
 //! is the root mean square distance (pixels) of the whole softmax from the position: small where one sharp peak stands alone.
 
-use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
+use super::{Bind, Dispatch, Half, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::gpu::shaders;
 use rayon::prelude::*;
@@ -77,6 +77,10 @@ impl Kernel for SoftArgmax {
 
     fn flops(&self, x: &[Shape], _: &[Shape]) -> u64 {
         10 * x[0].len() as u64
+    }
+
+    fn half(&self) -> Option<Half> {
+        Some(Half::Reads)
     }
 
     fn samples() -> Vec<Sample<Self>> {

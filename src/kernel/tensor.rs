@@ -96,6 +96,28 @@ pub(crate) fn expect(op: &'static str, holds: bool, cause: impl FnOnce() -> Stri
     if holds { Ok(()) } else { Err(Error::Shape { op, cause: cause() }) }
 }
 
+/// How a tensor's numbers are stored. Arithmetic is in f32 whatever they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Element {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Half precision, on GPUs that have it.
+    F16,
+}
+
+impl Element {
+    /// Bytes of a number.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+}
+
 /// A shape and the distance between its landmark slices, in elements; 0 where all landmarks share the one slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operand {

@@ -11,7 +11,7 @@
 //! the same on every device.
 
 use super::tensor::expect;
-use super::{Bind, Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape, word};
+use super::{Bind, Dispatch, Domain, Half, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::gpu::shaders;
 use rayon::prelude::*;
@@ -164,6 +164,10 @@ impl Kernel for WarpAugment {
 
     fn flops(&self, _: &[Shape], y: &[Shape]) -> u64 {
         30 * y[0].len() as u64
+    }
+
+    fn half(&self) -> Option<Half> {
+        Some(Half::Writes)
     }
 
     fn samples() -> Vec<Sample<Self>> {

@@ -3,7 +3,7 @@
 
 use super::{Place, Slot, Step};
 
-/// Elements that an offset is a multiple of: 256 bytes, what GPU bindings ask for.
+/// Words of four bytes that a place is a multiple of: 256 bytes, what GPU bindings ask for.
 const ALIGN: usize = 64;
 
 /// When a slot is first and last used: 0 is before the first step, which is 1.
@@ -25,12 +25,17 @@ pub(super) fn lives(count: usize, steps: &[Step], inputs: &[usize], outputs: &[u
     lives
 }
 
-/// Elements that a slot takes in the arena.
+/// Words that a slot takes in the arena.
 pub(super) fn size(slot: &Slot) -> usize {
-    slot.operand.span().next_multiple_of(ALIGN)
+    (slot.bytes() / 4).next_multiple_of(ALIGN as u64) as usize
 }
 
-/// Sets the offsets of the slots in the arena. Returns its length, and its length if nothing shared memory.
+/// The word of the arena at which a slot begins.
+fn start(slot: &Slot) -> usize {
+    (slot.byte_offset() / 4) as usize
+}
+
+/// Sets the offsets of the slots in the arena. Returns its words, and its words if nothing shared memory.
 pub(super) fn pack(slots: &mut [Slot], lives: &[Life]) -> (usize, usize) {
     let mut order: Vec<usize> =
         (0..slots.len()).filter(|&i| slots[i].place == Place::Arena && lives[i].is_some()).collect();
@@ -45,7 +50,7 @@ pub(super) fn pack(slots: &mut [Slot], lives: &[Life]) -> (usize, usize) {
             .iter()
             .copied()
             .filter(overlap)
-            .map(|j| (slots[j].offset, slots[j].offset + size(&slots[j])))
+            .map(|j| (start(&slots[j]), start(&slots[j]) + size(&slots[j])))
             .collect();
         taken.sort_unstable();
         let mut offset = 0;
@@ -55,10 +60,10 @@ pub(super) fn pack(slots: &mut [Slot], lives: &[Life]) -> (usize, usize) {
             }
             offset = offset.max(end);
         }
-        slots[i].offset = offset;
+        slots[i].offset = 4 * offset / slots[i].element.bytes() as usize;
         placed.push(i);
     }
-    let end = |&i: &usize| slots[i].offset + size(&slots[i]);
+    let end = |&i: &usize| start(&slots[i]) + size(&slots[i]);
     (placed.iter().map(end).max().unwrap_or(0), placed.iter().map(|&i| size(&slots[i])).sum())
 }
 
@@ -91,7 +96,8 @@ mod tests {
             for other in live.filter(|s| !step.outputs.contains(s)) {
                 for &out in &step.outputs {
                     let (a, b) = (&program.slots[out], &program.slots[other]);
-                    let apart = a.offset + a.operand.span() <= b.offset || b.offset + b.operand.span() <= a.offset;
+                    let apart =
+                        a.byte_offset() + a.bytes() <= b.byte_offset() || b.byte_offset() + b.bytes() <= a.byte_offset();
                     assert!(apart, "{} and {} overlap", a.name, b.name);
                 }
             }

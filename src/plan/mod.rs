@@ -3,9 +3,10 @@
 
 mod arena;
 mod fuse;
+mod half;
 
-use crate::kernel::tensor::Operand;
-use crate::kernel::{Cost, Op, Shape};
+use crate::gpu::shaders;
+use crate::kernel::{Cost, Dispatch, Element, Op, Operand, Shape, Tile};
 use crate::tape::{Layout, Region, Source, Tape, Var};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,10 +27,24 @@ pub struct Slot {
     pub name: String,
     /// Shape and landmark stride.
     pub operand: Operand,
+    /// How its numbers are stored.
+    pub element: Element,
     /// Which buffer.
     pub place: Place,
-    /// Its first element there.
+    /// Its first element there, in elements of its own.
     pub offset: usize,
+}
+
+impl Slot {
+    /// Bytes from the first element to the last, in whole words of four.
+    pub fn bytes(&self) -> u64 {
+        (self.operand.span() as u64 * self.element.bytes()).next_multiple_of(4)
+    }
+
+    /// Bytes of its buffer before it.
+    pub fn byte_offset(&self) -> u64 {
+        self.offset as u64 * self.element.bytes()
+    }
 }
 
 /// One operation of a program. Tensors are indices into [`Program::slots`].
@@ -60,9 +75,9 @@ pub struct Program {
     pub inputs: Vec<usize>,
     /// Tensors returned by a run.
     pub outputs: Vec<usize>,
-    /// Elements of the arena.
+    /// Words of the arena, four bytes each.
     pub arena_len: usize,
-    /// Elements of the arena if no two tensors shared memory.
+    /// Words of the arena if no two tensors shared memory.
     pub arena_len_unaliased: usize,
     /// Elements of each persistent buffer that the program touches.
     pub regions: BTreeMap<Region, usize>,
@@ -129,7 +144,43 @@ impl Program {
 
     /// Bytes of the arena and of the persistent buffers.
     pub fn total_bytes(&self) -> u64 {
-        self.arena_bytes() + self.regions.values().map(|&len| 4 * len as u64).sum::<u64>()
+        self.arena_bytes() + self.regions.keys().map(|&region| self.region_bytes(region)).sum::<u64>()
+    }
+
+    /// Bytes of a persistent buffer.
+    pub fn region_bytes(&self, region: Region) -> u64 {
+        let slot = self.slots.iter().find(|slot| slot.place == Place::Region(region));
+        self.regions.get(&region).map_or(0, |&len| len as u64) * slot.map_or(0, |slot| slot.element.bytes())
+    }
+
+    /// The operands of slots.
+    pub fn operands(&self, slots: &[usize]) -> Vec<Operand> {
+        slots.iter().map(|&slot| self.slots[slot].operand).collect()
+    }
+
+    /// The GPU launches of a step, in the tile that `choose` takes of those that fit, in variants for how its operands are stored.
+    pub(crate) fn launches(
+        &self,
+        step: &Step,
+        choose: impl FnOnce(&Op, &[Operand], &[Operand]) -> Option<Tile>,
+    ) -> Vec<Dispatch> {
+        let (x, y) = (self.operands(&step.inputs), self.operands(&step.outputs));
+        let mut launches = match choose(&step.op, &x, &y) {
+            Some(tile) => step.op.gpu_tiled(tile, &x, &y),
+            None => step.op.gpu(&x, &y),
+        };
+        let half = |slots: &[usize]| slots.iter().any(|&slot| self.slots[slot].element == Element::F16);
+        let suffixes: &[&str] = match (half(&step.inputs), half(&step.outputs)) {
+            (false, false) => &[],
+            (false, true) => &["_to_f16", "_f16"],
+            (true, false) => &["_to_f32", "_f16"],
+            (true, true) => &["_f16"],
+        };
+        for launch in &mut launches {
+            let mut variants = suffixes.iter().filter_map(|suffix| shaders::find(&format!("{}{suffix}", launch.shader)));
+            launch.shader = variants.next().map_or(launch.shader, |variant| variant.name);
+        }
+        launches
     }
 
     /// When each slot is first and last used, counted from 1 for the first step: inputs are there before it, at 0, and
@@ -154,7 +205,7 @@ impl Program {
         let mut slots: Vec<&Slot> = self.slots.iter().collect();
         slots.sort_by_key(|slot| std::cmp::Reverse(slot.operand.shape.len()));
         let phrase = |slot: &&Slot| {
-            let mib = slot.operand.shape.len() as f64 * 4.0 / f64::from(1 << 20);
+            let mib = (slot.operand.shape.len() as u64 * slot.element.bytes()) as f64 / f64::from(1 << 20);
             format!("{} {:?} ({mib:.1} MiB)", slot.name, slot.operand.shape)
         };
         slots.iter().take(3).map(phrase).collect::<Vec<_>>().join(", ")
@@ -184,14 +235,15 @@ impl Builder<'_> {
             Some((region, offset, operand)) => (Place::Region(region), offset, operand),
             None => (Place::Arena, 0, Operand::dense(tensor.shape)),
         };
-        self.slots.push(Slot { name: tensor.name.clone(), operand, place, offset });
+        self.slots.push(Slot { name: tensor.name.clone(), operand, element: Element::F32, place, offset });
         self.index.insert(v, self.slots.len() - 1);
         self.slots.len() - 1
     }
 
     fn scratch(&mut self, label: &str, len: usize) -> usize {
         let operand = Operand::dense([1, 1, 1, 1, len].into());
-        self.slots.push(Slot { name: format!("{label}.scratch"), operand, place: Place::Arena, offset: 0 });
+        let name = format!("{label}.scratch");
+        self.slots.push(Slot { name, operand, element: Element::F32, place: Place::Arena, offset: 0 });
         self.slots.len() - 1
     }
 }

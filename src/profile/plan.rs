@@ -1,14 +1,13 @@
 //! A program for people: a table of its steps, and a picture of its arena over time.
 
-use crate::kernel::tensor::Operand;
 use crate::plan::{Place, Program, Slot};
 use crate::report::svg::escape;
 use crate::timing::shapes;
 use crate::units::si;
 use std::fmt::Write;
 
-/// Every step with its variant, cost, and the place and life of what it writes; then totals. A variant is a GPU's; places are
-/// elements into the arena or a persistent buffer.
+/// Every step with its variant, cost, and the place and life of what it writes; then totals. A variant is a GPU's that shapes
+/// choose; places are elements into the arena or a persistent buffer.
 pub fn table(name: &str, program: &Program) -> String {
     let lives = program.lives();
     let mut text = format!("{name}\n");
@@ -16,10 +15,8 @@ pub fn table(name: &str, program: &Program) -> String {
     let mut rows: Vec<[String; 7]> = vec![heads.map(String::from)];
     let mut shape = vec!["shapes".to_string()];
     for (i, step) in program.steps.iter().enumerate() {
-        let operands =
-            |slots: &[usize]| slots.iter().map(|&slot| program.slots[slot].operand).collect::<Vec<Operand>>();
-        let dispatches = step.op.gpu(&operands(&step.inputs), &operands(&step.outputs));
-        let variants: Vec<&str> = dispatches.iter().map(|dispatch| dispatch.shader).collect();
+        let launches = program.launches(step, |op, x, y| op.tiles(x, y).first().copied());
+        let variants: Vec<&str> = launches.iter().map(|launch| launch.shader).collect();
         let each =
             |of: &dyn Fn(usize) -> String| step.outputs.iter().map(|&slot| of(slot)).collect::<Vec<_>>().join(" ");
         rows.push([
@@ -77,11 +74,11 @@ const HEIGHT: f64 = 640.0;
 const MARGIN: f64 = 40.0;
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#008563", "#b1528f", "#6d747d", "#8a6d00"];
 
-/// The arena over time as SVG: steps to the right, elements upwards, a box a tensor. Boxes do not overlap.
+/// The arena over time as SVG: steps to the right, bytes upwards, a box a tensor. Boxes do not overlap.
 pub fn chart(name: &str, program: &Program) -> String {
     let x = |step: usize| MARGIN + step as f64 / (program.steps.len() + 2) as f64 * (WIDTH - 2.0 * MARGIN);
     let y =
-        |element: usize| HEIGHT - MARGIN - element as f64 / program.arena_len.max(1) as f64 * (HEIGHT - 2.0 * MARGIN);
+        |byte: u64| HEIGHT - MARGIN - byte as f64 / program.arena_bytes().max(1) as f64 * (HEIGHT - 2.0 * MARGIN);
     let title = format!(
         "{name}: arena {}, {} steps, without sharing {}",
         si(program.arena_bytes() as f64, "B"),
@@ -97,7 +94,7 @@ pub fn chart(name: &str, program: &Program) -> String {
     );
     for (i, (slot, life)) in program.slots.iter().zip(program.lives()).enumerate() {
         let (Place::Arena, Some((first, last))) = (slot.place, life) else { continue };
-        let (bottom, top) = (y(slot.offset), y(slot.offset + slot.operand.span()));
+        let (bottom, top) = (y(slot.byte_offset()), y(slot.byte_offset() + slot.bytes()));
         let what = format!("{} {:?}, steps {first}-{last}", slot.name, slot.operand.shape);
         writeln!(
             svg,

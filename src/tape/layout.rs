@@ -13,7 +13,7 @@ use crate::kernel::tensor::Operand;
 use crate::random::Stream;
 use serde::{Deserialize, Serialize};
 
-/// Elements that a parameter's start is a multiple of: 256 bytes.
+/// Elements that a parameter's start is a multiple of: 256 bytes in f32, 128 in f16.
 pub const ALIGN: usize = 64;
 
 /// How a parameter starts.

@@ -1,0 +1,121 @@
+//! The same program with f16 storage: half the bytes wherever nothing but storage is lost.
+//!
+//! Parameters, and what [kernels read and write in f16](crate::kernel::Kernel::half), are stored in f16; arithmetic and sums stay
+//! in f32. Inputs, outputs, images and scratch memory stay f32. A kernel runs in f16 if one of its inputs is stored so, or is an
+//! input of the program; where it needs the other type, a conversion goes before it.
+
+use super::{Place, Program, Slot, Step, arena};
+use crate::kernel::convert::Convert;
+use crate::kernel::tensor::Element;
+use crate::kernel::{Half, Op, Operand};
+use crate::tape::Region;
+use std::collections::BTreeMap;
+
+impl Region {
+    /// How its numbers are stored where a program's storage is f16: parameters are.
+    pub fn element(self, storage: Element) -> Element {
+        if matches!(self, Self::Params | Self::Ema | Self::Teacher) { storage } else { Element::F32 }
+    }
+}
+
+impl Program {
+    /// With f16 storage. For programs that only look: a training step keeps its state in f32.
+    pub fn half(mut self) -> Self {
+        for slot in &mut self.slots {
+            if let Place::Region(region) = slot.place {
+                slot.element = region.element(Element::F16);
+            }
+        }
+        let inputs = self.inputs.clone();
+        let mut rewrite = Rewrite { slots: self.slots, inputs, steps: Vec::new(), converted: BTreeMap::new() };
+        self.steps.into_iter().for_each(|step| rewrite.step(step));
+        self.outputs = self.outputs.iter().map(|&slot| rewrite.converted(slot, Element::F32)).collect();
+        (self.slots, self.steps) = (rewrite.slots, rewrite.steps);
+        let lives = arena::lives(self.slots.len(), &self.steps, &self.inputs, &self.outputs);
+        (self.arena_len, self.arena_len_unaliased) = arena::pack(&mut self.slots, &lives);
+        self
+    }
+}
+
+struct Rewrite {
+    slots: Vec<Slot>,
+    inputs: Vec<usize>,
+    steps: Vec<Step>,
+    /// Slots that hold another's values in another type.
+    converted: BTreeMap<(usize, Element), usize>,
+}
+
+impl Rewrite {
+    fn step(&mut self, mut step: Step) {
+        let begins = |slot: &usize| self.slots[*slot].element == Element::F16 || self.inputs.contains(slot);
+        let half = step.op.half().filter(|&half| half == Half::Writes || step.inputs.iter().any(begins));
+        let (reads, writes) = match half {
+            None => (Element::F32, Element::F32),
+            Some(Half::Reads) => (Element::F16, Element::F32),
+            Some(Half::Writes) => (Element::F32, Element::F16),
+            Some(Half::Both) => (Element::F16, Element::F16),
+        };
+        step.inputs = step.inputs.iter().map(|&slot| self.converted(slot, reads)).collect();
+        if let Some(&first) = step.outputs.first().filter(|_| writes == Element::F16) {
+            self.slots[first].element = writes;
+        }
+        self.push(step);
+    }
+
+    /// A slot with a slot's values in this type: that itself, or what a conversion writes.
+    fn converted(&mut self, slot: usize, element: Element) -> usize {
+        if self.slots[slot].element == element {
+            return slot;
+        }
+        if let Some(&known) = self.converted.get(&(slot, element)) {
+            return known;
+        }
+        let Slot { name, operand, .. } = self.slots[slot].clone();
+        self.slots.push(Slot { name, operand: Operand::dense(operand.shape), element, place: Place::Arena, offset: 0 });
+        let to = self.slots.len() - 1;
+        self.converted.insert((slot, element), to);
+        let op = Op::from(Convert {});
+        let cost = op.cost(&[operand.shape], &[operand.shape]);
+        self.push(Step { label: op.name().into(), op, inputs: vec![slot], outputs: vec![to], scratch: None, cost });
+        to
+    }
+
+    fn push(&mut self, mut step: Step) {
+        let bytes = |&slot: &usize| {
+            let slot = &self.slots[slot];
+            slot.operand.shape.len() as u64 * slot.element.bytes()
+        };
+        step.cost.bytes = step.inputs.iter().chain(&step.outputs).map(bytes).sum();
+        self.steps.push(step);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tape::{Init, Tape};
+
+    #[test]
+    fn storage_is_halved_and_conversions_stand_where_types_meet() {
+        let mut tape = Tape::new();
+        let x = tape.input("x", [1, 1, 8, 8, 4]);
+        let w = tape.parameter(Region::Ema, "w", [1, 4, 3, 3, 4], Init::Ones);
+        let a = tape.conv2d(x, w, None, None, 1).unwrap();
+        let b = tape.conv2d(a, w, None, None, 1).unwrap();
+        // Neither has f16 variants.
+        let c = tape.scale_shift(b, 2.0, 0.0).unwrap();
+        let d = tape.sum_all(b).unwrap();
+        tape.output(c);
+        tape.output(d);
+        tape.output(a);
+        let (single, half) = (Program::new(&tape), Program::new(&tape).half());
+        let names: Vec<&str> = half.steps.iter().map(|step| step.op.name()).collect();
+        assert_eq!(names, ["convert", "conv2d", "conv2d", "convert", "scale_shift", "sum", "convert"]);
+        let element = |slot: usize| half.slots[slot].element;
+        assert!(half.inputs.iter().chain(&half.outputs).all(|&slot| element(slot) == Element::F32));
+        assert_eq!(half.steps[2].inputs.iter().map(|&slot| element(slot)).collect::<Vec<_>>(), [Element::F16; 2]);
+        assert_eq!(half.steps[2].cost.bytes * 2, single.steps[1].cost.bytes);
+        assert_eq!(half.region_bytes(Region::Ema) * 2, single.region_bytes(Region::Ema));
+        assert!(single.slots.iter().all(|slot| slot.element == Element::F32) && half.arena_bytes() < single.arena_bytes());
+    }
+}
