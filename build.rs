@@ -45,9 +45,10 @@ fn generate() -> Result<()> {
         let shader = source.reflect(&variant.name)?;
         writeln!(
             table,
-            "    Variant {{ name: {:?}, f16: {}, storage: {}, params: {}, source: {:?} }},",
+            "    Variant {{ name: {:?}, f16: {}, matrix: {}, storage: {}, params: {}, source: {:?} }},",
             variant.name,
             source.text.contains("enable f16;"),
+            source.text.contains("enable wgpu_cooperative_matrix;"),
             shader.storage,
             4 * shader.params.len(),
             source.bare(),

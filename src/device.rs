@@ -2,6 +2,8 @@
 
 use crate::cpu::CpuExecutor;
 use crate::gpu::{self, Adapter, Choice, GpuExecutor, Tuning};
+#[cfg(feature = "cli")]
+use crate::kernel::{Op, Operand, Tile};
 use crate::kernel::Element;
 use crate::plan::Program;
 use crate::tape::Region;
@@ -17,8 +19,7 @@ pub struct Device {
     unit: Unit,
     choice: Choice,
     storage: Element,
-    /// What came of the tuning file.
-    tuning: Option<String>,
+    notes: Vec<String>,
     observer: Option<Observer>,
 }
 
@@ -31,26 +32,28 @@ enum Unit {
 impl Device {
     /// The CPU executor, on the threads of the current rayon pool.
     pub fn cpu() -> Self {
-        Self { unit: Unit::Cpu, choice: Choice::Shapes, storage: Element::F32, tuning: None, observer: None }
+        Self { unit: Unit::Cpu, choice: Choice::default(), storage: Element::F32, notes: vec![], observer: None }
     }
 
     /// A GPU, with the variants that its [tuning file](Tuning) chooses, if there is one for it.
     pub fn gpu(adapter: Adapter) -> Self {
-        let file = Tuning::path(&adapter.info).filter(|file| file.exists());
-        let (choice, tuning) = match file.map(|file| (Tuning::read(&file, &adapter.info), file)) {
-            None => (Choice::Shapes, None),
-            Some((Ok(tuning), file)) => {
-                let note = format!("{}: {} variants as tuned", file.display(), tuning.choices.len());
-                (Choice::Tuned(Arc::new(tuning.choices())), Some(note))
+        let (mut choice, mut notes) = (Choice::default(), Vec::new());
+        if let Some(file) = Tuning::path(&adapter.info).filter(|file| file.exists()) {
+            match Tuning::read(&file, &adapter.info) {
+                Ok(tuning) => {
+                    notes.push(format!("{}: {} variants as tuned", file.display(), tuning.choices.len()));
+                    choice.tuned = Some(Arc::new(tuning.choices()));
+                }
+                Err(error) => notes.push(format!("{error}; ignored")),
             }
-            Some((Err(error), _)) => (Choice::Shapes, Some(format!("{error}; ignored"))),
-        };
-        Self { unit: Unit::Gpu(adapter), choice, storage: Element::F32, tuning, observer: None }
+        }
+        Self { unit: Unit::Gpu(adapter), choice, storage: Element::F32, notes, observer: None }
     }
 
-    /// What came of the GPU's tuning file, in one line: how much it chooses, or why it is ignored. None where there is none.
-    pub fn tuning(&self) -> Option<&str> {
-        self.tuning.as_deref()
+    /// What a user may want to know of how variants are chosen, a line each: what a tuning file gives or why it is ignored,
+    /// and whether matrix units are used.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The GPU, if it is one.
@@ -67,44 +70,62 @@ impl Device {
     }
 
     /// The same device, whose executors store parameters and what kernels leave to each other like this: f16 halves what
-    /// detection moves, on GPUs that have it. Sums are in f32 either way; executors that train need f32.
+    /// detection moves, on GPUs that have it, and uses matrix units where they pass a check. Sums are in f32 either way;
+    /// training needs f32.
     ///
     /// # Errors
     /// [`Error::Usage`] for f16 on the CPU, [`Error::Limits`] on a GPU without f16 shaders.
-    pub fn storing(self, storage: Element) -> Result<Self> {
-        match &self.unit {
-            _ if storage == Element::F32 => {}
-            Unit::Cpu => {
-                let cause = format!("{} has no f16; use f32, or a GPU by --device", self.name());
-                return Err(Error::Usage(cause));
-            }
-            Unit::Gpu(adapter) if !adapter.info.f16 => {
+    pub fn storing(mut self, storage: Element) -> Result<Self> {
+        if storage == self.storage {
+            return Ok(self);
+        }
+        let adapter = match &self.unit {
+            Unit::Gpu(adapter) if adapter.info.f16 => adapter,
+            Unit::Gpu(_) => {
                 let cause = "it has no f16 shaders; use f32".into();
                 return Err(Error::Limits { device: self.name(), cause });
             }
-            Unit::Gpu(_) => {}
+            Unit::Cpu => {
+                let cause = format!("{} has no f16; use f32, or name a GPU that has", self.name());
+                return Err(Error::Usage(cause));
+            }
+        };
+        self.choice.matrix = None;
+        if let Some(side) = adapter.info.matrix.filter(|_| storage == Element::F16) {
+            match gpu::matrix::check(adapter, side) {
+                Ok(()) => {
+                    self.choice.matrix = Some(side);
+                    self.notes.push(format!("matrix units: {side} x {side} x {side}, f16 with f32 sums"));
+                }
+                Err(error) => self.notes.push(format!("matrix units fail their check and are not used: {error}")),
+            }
         }
-        Ok(Self { storage, ..self })
+        self.storage = storage;
+        Ok(self)
     }
 
-    /// The same device, with GPU variants chosen like this.
+    /// The same device, with this GPU variant wherever it fits.
     #[cfg(feature = "cli")]
-    pub(crate) fn choosing(self, choice: Choice) -> Self {
-        Self { choice, ..self }
+    pub(crate) fn only(mut self, tile: Tile) -> Self {
+        self.choice.only = Some(tile);
+        self
+    }
+
+    /// The GPU variants of an operation that fit, the one that shapes choose first. None on the CPU, and for kernels that have no
+    /// choice.
+    #[cfg(feature = "cli")]
+    pub(crate) fn variants(&self, op: &Op, x: &[Operand], y: &[Operand]) -> Vec<Tile> {
+        match self.unit {
+            Unit::Cpu => Vec::new(),
+            Unit::Gpu(_) => self.choice.variants(op, x, y, self.storage == Element::F16),
+        }
     }
 
     /// An executor without programs.
     pub fn executor(&self) -> Result<Executor> {
         let backend = match &self.unit {
             Unit::Cpu => Backend::Cpu(CpuExecutor::new()),
-            Unit::Gpu(adapter) => {
-                let mut executor = GpuExecutor::new(adapter)?;
-                executor.set_choice(self.choice.clone());
-                if self.storage == Element::F16 {
-                    executor.set_half()?;
-                }
-                Backend::Gpu(Box::new(executor))
-            }
+            Unit::Gpu(adapter) => Backend::Gpu(Box::new(GpuExecutor::open(adapter, self.storage, self.choice.clone())?)),
         };
         Ok(Executor { backend, observer: self.observer.clone() })
     }
@@ -224,6 +245,7 @@ impl From<gpu::DeviceInfo> for DeviceInfo {
             ]
             .into_iter()
             .chain(info.f16.then(|| "f16".into()))
+            .chain(info.matrix.map(|side| format!("matrix {side}x{side}x{side}")))
             .collect(),
         }
     }

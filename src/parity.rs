@@ -42,6 +42,8 @@ pub struct Expected {
     pub exact: Vec<f64>,
     /// How far each element may be from them.
     pub bounds: Vec<f64>,
+    /// For sums of products the sum of their absolute values, else the size of the largest element.
+    pub magnitudes: Vec<f64>,
 }
 
 impl Case {
@@ -113,7 +115,7 @@ impl Case {
     pub fn expected(&self, random: &mut Stream) -> Vec<Expected> {
         let mut expected = self.expected_f32(random);
         if self.storage == Element::F16 && self.sample.op.half() != Some(Half::Reads) && !moves_numbers(&self.sample.op) {
-            let Expected { exact, bounds } = &mut expected[0];
+            let Expected { exact, bounds, .. } = &mut expected[0];
             let [unit, least] = U16;
             bounds.iter_mut().zip(exact).for_each(|(bound, y)| *bound += unit * (y.abs() + *bound) + least);
         }
@@ -124,7 +126,8 @@ impl Case {
         let op = &self.sample.op;
         let exact = self.twin(op, &self.wide_inputs());
         if moves_numbers(op) {
-            return exact.into_iter().map(|y| Expected { bounds: vec![0.0; y.len()], exact: y }).collect();
+            let zeros = |y: &Vec<f64>| vec![0.0; y.len()];
+            return exact.into_iter().map(|y| Expected { bounds: zeros(&y), magnitudes: zeros(&y), exact: y }).collect();
         }
         let magnitude: Vec<Vec<f64>> = match absolute(op) {
             Some(op) => {
@@ -138,7 +141,7 @@ impl Case {
         let outputs: usize = exact.iter().map(Vec::len).sum();
         let flops = op.cost(&shapes(&self.sample), &op.infer(&shapes(&self.sample)).unwrap()).flops;
         let terms = flops as f64 / outputs as f64;
-        let mut bounds: Vec<Vec<f64>> = magnitude;
+        let mut bounds: Vec<Vec<f64>> = magnitude.clone();
         bounds.iter_mut().flatten().for_each(|m| *m = 8.0 * U * (4.0 + terms.sqrt()) * *m + 1e-12);
         for _ in 0..3 {
             let mut inputs = self.wide_inputs();
@@ -156,17 +159,24 @@ impl Case {
                 }
             }
         }
-        exact.into_iter().zip(bounds).map(|(exact, bounds)| Expected { exact, bounds }).collect()
+        let outputs = exact.into_iter().zip(bounds).zip(magnitude);
+        outputs.map(|((exact, bounds), magnitudes)| Expected { exact, bounds, magnitudes }).collect()
     }
 }
 
 impl Expected {
+    /// The same for sums on matrix units, which round in a way of their own and take an adapter's inner numbers in f16.
+    pub fn on_matrix_units(mut self) -> Self {
+        self.bounds.iter_mut().zip(&self.magnitudes).for_each(|(bound, magnitude)| *bound += U16[0] * magnitude);
+        self
+    }
+
     /// Holds an output to it; returns its largest error relative to the largest exact value.
     ///
     /// # Errors
     /// The worst element, if one is out of its bound.
     pub fn check(&self, got: &[f64]) -> Result<f64, String> {
-        let Self { exact, bounds } = self;
+        let Self { exact, bounds, .. } = self;
         if got.len() != exact.len() {
             return Err(format!("{} elements, not {}", got.len(), exact.len()));
         }

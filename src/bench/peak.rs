@@ -35,6 +35,8 @@ const LAUNCHES: usize = 256;
 impl Peaks {
     /// Measures a device.
     pub fn measure(device: &Device, dtype: Dtype, effort: &Effort) -> Result<Self> {
+        // Arithmetic is in f32 where only storage is f16.
+        let dtype = if dtype == Dtype::F16 { Dtype::F32 } else { dtype };
         let time = |op: Op, shape| -> Result<f64> {
             let mut tape = Tape::new();
             let x = tape.input("x", shape);

@@ -8,7 +8,6 @@ use super::subject::Subject;
 use super::workload::{Settings, Workload};
 use crate::device::Device;
 use crate::kernel::elementwise::Fill;
-use crate::gpu::Choice;
 use crate::kernel::{Cost, Element, Op, Operand, Sample, Shape, Tile};
 use crate::parity::{Case, STATE};
 use crate::plan::{Place, Program, Slot, Step};
@@ -51,11 +50,8 @@ impl Suite {
     /// The GPU variants that a case can run in, that which shapes choose first; none on the CPU and for kernels that have no
     /// choice.
     pub fn variants(&self, case: &BenchCase) -> Result<Vec<Tile>> {
-        if self.device.is_cpu() {
-            return Ok(Vec::new());
-        }
         let dense = |shapes: &[Shape]| shapes.iter().map(|&shape| Operand::dense(shape)).collect::<Vec<_>>();
-        Ok(case.op.tiles(&dense(&case.inputs), &dense(&case.op.infer(&case.inputs)?)))
+        Ok(self.device.variants(&case.op, &dense(&case.inputs), &dense(&case.op.infer(&case.inputs)?)))
     }
 
     /// Measures a case, in one of [`Suite::variants`] or in the one that the device chooses.
@@ -65,21 +61,37 @@ impl Suite {
     pub fn kernel(&self, case: &BenchCase, variant: Option<Tile>) -> Result<Row> {
         let mut random = Stream::new(self.seed, &[]);
         let values = self.values(case, &mut random)?;
-        let verified = if self.verify { Some(self.check(case, variant, &values, &mut random)?) } else { None };
         let mut subject = self.subject(variant)?;
+        let verified = match self.verify {
+            true => Some(self.check(case, variant, &values, &mut subject, &mut random)?),
+            false => None,
+        };
+        Ok(Row { verified, ..self.row(case, variant, &values, &mut subject)? })
+    }
+
+    /// A case's outputs in a variant, as bits, and its median time, seconds.
+    pub(super) fn trial(&self, case: &BenchCase, variant: Tile) -> Result<(Vec<Vec<u64>>, f64)> {
+        let values = self.values(case, &mut Stream::new(self.seed, &[]))?;
+        let mut subject = self.subject(Some(variant))?;
+        let outputs = once(&values, &mut subject)?;
+        let bits = outputs.iter().map(|y| y.iter().map(|v| v.to_bits()).collect()).collect();
+        Ok((bits, self.row(case, Some(variant), &values, &mut subject)?.median))
+    }
+
+    fn row(&self, case: &BenchCase, variant: Option<Tile>, values: &Case, subject: &mut Subject) -> Result<Row> {
         let program = if self.cold { evicting(values.program()) } else { values.program() };
         let index = subject.load(program)?;
         // Neither what clears caches nor what converts operands counts.
         let own = subject.program(index).steps.iter().position(|step| step.op == case.op).expect("the case's step");
         let alone = subject.program(index).steps.len() == 1;
-        restore(&values, &mut subject)?;
+        restore(values, subject)?;
         subject.upload(index, &values.inputs)?;
         let timing = subject.repeat(index, 1)?;
         let mut variants: Vec<&str> =
             timing.spans.iter().filter(|span| span.step == own).map(|span| span.variant).collect();
         let launches = variants.len();
         variants.dedup();
-        let times = measure(&mut subject, index, (!alone).then_some(own..own + 1), &self.effort)?;
+        let times = measure(subject, index, (!alone).then_some(own..own + 1), &self.effort)?;
         let of = Of {
             kernel: case.op.name().into(),
             variant: if self.device.is_cpu() { "cpu".into() } else { variants.join(" ") },
@@ -92,19 +104,7 @@ impl Suite {
         let json = serde_json::to_string(case).expect("a case is JSON");
         let variant = variant.map(|tile| format!(" --variant {}", tile.shader)).unwrap_or_default();
         let replay = format!("{}{variant} --case '{json}'", self.replay());
-        let row = Row::new(of, case.cost()?, launches, &times, self.peaks.as_ref(), replay);
-        Ok(Row { verified, ..row })
-    }
-
-    /// A case's outputs in a variant, as bits.
-    pub fn bits(&self, case: &BenchCase, variant: Tile) -> Result<Vec<Vec<u64>>> {
-        let values = self.values(case, &mut Stream::new(self.seed, &[]))?;
-        let mut subject = self.subject(Some(variant))?;
-        let index = subject.load(values.program())?;
-        subject.upload(index, &values.inputs)?;
-        subject.repeat(index, 1)?;
-        let outputs = subject.outputs(index)?;
-        Ok(outputs.iter().map(|y| y.iter().map(|v| v.to_bits()).collect()).collect())
+        Ok(Row::new(of, case.cost()?, launches, &times, self.peaks.as_ref(), replay))
     }
 
     fn values(&self, case: &BenchCase, random: &mut Stream) -> Result<Case> {
@@ -117,31 +117,37 @@ impl Suite {
 
     fn subject(&self, variant: Option<Tile>) -> Result<Subject> {
         let device = self.device.clone();
-        Subject::new(&variant.map_or(device.clone(), |tile| device.choosing(Choice::Only(tile))), self.dtype)
+        Subject::new(&variant.map_or(device.clone(), |tile| device.only(tile)), self.dtype)
     }
 
-    /// Runs a case once in a variant, or in all that it has, and holds its outputs to the twin's; returns the largest relative
-    /// error.
-    fn check(&self, case: &BenchCase, variant: Option<Tile>, values: &Case, random: &mut Stream) -> Result<f64> {
+    /// Holds a case's outputs in a variant to the twin's, or in all variants that fit; returns the largest relative error.
+    /// The subject is the variant's, or that which is chosen.
+    fn check(
+        &self,
+        case: &BenchCase,
+        variant: Option<Tile>,
+        values: &Case,
+        subject: &mut Subject,
+        random: &mut Stream,
+    ) -> Result<f64> {
         let expected = values.expected(random);
-        let variants = match (variant, self.variants(case)?) {
-            (None, all) if !all.is_empty() => all.into_iter().map(Some).collect(),
-            (one, _) => vec![one],
-        };
-        let mut worst: f64 = 0.0;
-        for variant in variants {
-            let mut subject = self.subject(variant)?;
-            let index = subject.load(values.program())?;
-            restore(values, &mut subject)?;
-            subject.upload(index, &values.inputs)?;
-            let timing = subject.repeat(index, 1)?;
-            for (i, (expected, got)) in expected.iter().zip(subject.outputs(index)?).enumerate() {
-                let (name, device) = (timing.spans.first().map_or(case.op.name(), |span| span.variant), self.device.name());
+        let hold = |tile: Option<Tile>, subject: &mut Subject| -> Result<f64> {
+            let (name, device) = (tile.map_or(case.op.name(), |tile| tile.shader), self.device.name());
+            let mut worst: f64 = 0.0;
+            for (i, (expected, got)) in expected.iter().zip(once(values, subject)?).enumerate() {
+                let loose = tile.is_some_and(|tile| tile.on_matrix_units());
+                let checked = if loose { expected.clone().on_matrix_units().check(&got) } else { expected.check(&got) };
                 let wrong = |e| Error::Verification(format!("{name} on {device}, output {i}: {e}"));
-                worst = worst.max(expected.check(&got).map_err(wrong)?);
+                worst = worst.max(checked.map_err(wrong)?);
             }
+            Ok(worst)
+        };
+        let variants = self.variants(case)?;
+        if variant.is_some() || variants.is_empty() {
+            return hold(variant, subject);
         }
-        Ok(worst)
+        let mut each = variants.into_iter().map(|tile| hold(Some(tile), &mut self.subject(Some(tile))?));
+        each.try_fold(0.0, |worst: f64, error| Ok(worst.max(error?)))
     }
 
     /// Measures a whole program: a step of a stage, or the detection of an image, its host's part included.
@@ -204,6 +210,15 @@ impl Suite {
         }
         words
     }
+}
+
+/// A case's outputs from one run.
+fn once(values: &Case, subject: &mut Subject) -> Result<Vec<Vec<f64>>> {
+    let index = subject.load(values.program())?;
+    restore(values, subject)?;
+    subject.upload(index, &values.inputs)?;
+    subject.repeat(index, 1)?;
+    subject.outputs(index)
 }
 
 /// Sets the state that a case updates.

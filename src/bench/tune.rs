@@ -39,13 +39,11 @@ pub fn cases(programs: &[Program]) -> Vec<BenchCase> {
 
 /// Measures all variants of a case that have the bits of the one that shapes choose.
 pub fn tune(suite: &Suite, case: &BenchCase) -> Result<Verdict> {
-    let variants = suite.variants(case)?;
-    let bits = suite.bits(case, variants[0])?;
-    let mut times = Vec::new();
-    let mut differing = Vec::new();
-    for &tile in &variants {
-        if suite.bits(case, tile)? == bits {
-            times.push((tile.shader, suite.kernel(case, Some(tile))?.median));
+    let (mut times, mut differing, mut bits) = (Vec::new(), Vec::new(), None);
+    for tile in suite.variants(case)? {
+        let (own, median) = suite.trial(case, tile)?;
+        if *bits.get_or_insert_with(|| own.clone()) == own {
+            times.push((tile.shader, median));
         } else {
             differing.push(tile.shader);
         }

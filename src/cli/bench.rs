@@ -12,7 +12,7 @@ use crate::bench::shape;
 use crate::bench::suite::Suite;
 use crate::bench::workload::{Settings, Workload};
 use crate::data::files::write_atomic;
-use crate::kernel::Op;
+use crate::kernel::{Element, Op};
 use crate::learn::pipeline::Progress;
 use crate::units::si;
 use crate::{Error, Result};
@@ -111,7 +111,8 @@ fn bench(args: &Args) -> Result<u8> {
         return list(&kernels, &workloads);
     }
     let effort = Effort { warmup: args.warmup, min_time: args.min_time, slope: args.slope };
-    let device = args.compute.select()?;
+    let storage = if args.dtype == Dtype::F16 { Element::F16 } else { Element::F32 };
+    let device = args.compute.select_storing(storage)?;
     let peaks = match args.peak || args.roofline.is_some() {
         true => Some(Peaks::measure(&device, args.dtype, &effort)?),
         false => None,

@@ -145,7 +145,7 @@ fn redraw(done: &[&Job], sheet: &mut Sheet) -> Result<()> {
 
 /// Looks at images one by one; returns those that cannot be read.
 fn look(args: &Args, model: Model, todo: &[&Job], jobs: &[Job], sheet: &mut Sheet) -> Result<Vec<Failure>> {
-    let mut detector = Detector::new(model, &args.compute.select()?.storing(args.precision)?);
+    let mut detector = Detector::new(model, &args.compute.select_storing(args.precision)?);
     let mut meter = Meter::new(args.compute.quiet);
     let (mut done, mut failed) = (0, Vec::new());
     for batch in todo.chunks(READ_AHEAD) {

@@ -23,6 +23,7 @@ mod tune;
 use crate::data::gray::GrayImage;
 use crate::data::images::read_gray;
 use crate::device::Device;
+use crate::kernel::Element;
 use crate::timing;
 use crate::{Error, Result};
 use clap::{Parser, Subcommand};
@@ -101,9 +102,15 @@ impl Compute {
 
     /// The device that was asked for; says which it is.
     pub fn select(&self) -> Result<Device> {
+        self.select_storing(Element::F32)
+    }
+
+    /// The same, with what it computes stored like this.
+    pub fn select_storing(&self, storage: Element) -> Result<Device> {
         let (device, why) = Device::select(&self.device)?;
         self.note(format!("device: {why}"));
-        device.tuning().into_iter().for_each(|tuning| self.note(tuning));
+        let device = device.storing(storage)?;
+        device.notes().iter().for_each(|note| self.note(note));
         Ok(if traced() { device.observed(Arc::new(trace)) } else { device })
     }
 

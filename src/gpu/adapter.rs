@@ -1,5 +1,6 @@
 //! Which GPUs there are, and the choice of one.
 
+use super::device::MATRIX;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,8 @@ pub struct DeviceInfo {
     pub max_binding_bytes: u64,
     /// Whether it computes with f16 storage.
     pub f16: bool,
+    /// The side of the fragments of its matrix units, for f16 operands and f32 sums, if it has such that shaders here can use.
+    pub matrix: Option<usize>,
     /// Memory that a workgroup may share, in bytes.
     pub workgroup_bytes: u32,
     /// The largest workgroup, in threads.
@@ -102,9 +105,22 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
         max_buffer_bytes: limits.max_buffer_size,
         max_binding_bytes: limits.max_storage_buffer_binding_size,
         f16: adapter.features().contains(wgpu::Features::SHADER_F16),
+        matrix: matrix(adapter),
         workgroup_bytes: limits.max_compute_workgroup_storage_size,
         workgroup_threads: limits.max_compute_invocations_per_workgroup,
     }
+}
+
+/// Sides of 16 (NVIDIA) go before those of 8 (Apple, llvmpipe). A workgroup of 128 threads must have at least four subgroups,
+/// which shaders cannot ask for; so those of AMD, of 32 or 64 threads as the driver likes, are left out.
+fn matrix(adapter: &wgpu::Adapter) -> Option<usize> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let able = adapter.features().contains(MATRIX) && adapter.get_info().subgroup_max_size <= 32;
+    let properties = if able { adapter.cooperative_matrix_properties() } else { Vec::new() };
+    [16, 8].into_iter().find(|&side| {
+        let square = |m: &wgpu::CooperativeMatrixProperties| [m.m_size, m.n_size, m.k_size] == [side as u32; 3];
+        properties.iter().any(|m| square(m) && m.ab_type == F16 && m.cr_type == F32)
+    })
 }
 
 #[cfg(test)]

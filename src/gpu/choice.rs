@@ -4,32 +4,36 @@ use super::tuning::Choices;
 use crate::kernel::{Op, Operand, Shape, Tile};
 use std::sync::Arc;
 
-/// How variants are chosen.
+/// How variants are chosen: from shapes alone, unless something is set.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) enum Choice {
-    /// From shapes alone.
-    #[default]
-    Shapes,
-    /// As measured on this adapter, else from shapes.
-    Tuned(Arc<Choices>),
-    /// This one wherever it fits.
-    Only(Tile),
+pub(crate) struct Choice {
+    /// As measured on this adapter.
+    pub tuned: Option<Arc<Choices>>,
+    /// Those on matrix units with fragments of this side, where storage is f16.
+    pub matrix: Option<usize>,
+    /// This one wherever it fits, as it is given, right or wrong: a test plants a wrong one.
+    pub only: Option<Tile>,
 }
 
 impl Choice {
-    /// The variant of an operation; none for kernels that have no choice.
-    pub fn tile(&self, op: &Op, x: &[Operand], y: &[Operand]) -> Option<Tile> {
-        let tiles = op.tiles(x, y);
-        let named = |shader: &str| tiles.iter().find(|tile| tile.shader == shader).copied();
-        let wanted = match self {
-            Self::Shapes => None,
-            Self::Tuned(choices) => {
-                let shapes: Vec<Shape> = x.iter().map(|operand| operand.shape).collect();
-                choices.get(op, &shapes).and_then(named)
-            }
-            // As it is given, right or wrong: a test plants a wrong one.
-            Self::Only(tile) => named(tile.shader).map(|_| *tile),
-        };
-        wanted.or(tiles.first().copied())
+    /// The variants of an operation that fit; `half` is whether its operands are in f16.
+    pub fn variants(&self, op: &Op, x: &[Operand], y: &[Operand], half: bool) -> Vec<Tile> {
+        let matrix = self.matrix.filter(|_| half).and_then(|side| op.matrix_tile(x, y, side));
+        matrix.into_iter().chain(op.tiles(x, y)).collect()
+    }
+
+    /// The variant to take; none for kernels that have no choice.
+    pub fn tile(&self, op: &Op, x: &[Operand], y: &[Operand], half: bool) -> Option<Tile> {
+        let variants = self.variants(op, x, y, half);
+        let first = *variants.first()?;
+        let named = |shader: &str| variants.iter().find(|tile| tile.shader == shader).copied();
+        if let Some(only) = self.only.filter(|only| named(only.shader).is_some()) {
+            return Some(only);
+        }
+        let tuned = self.tuned.as_ref().filter(|_| !first.on_matrix_units()).and_then(|choices| {
+            let shapes: Vec<Shape> = x.iter().map(|operand| operand.shape).collect();
+            choices.get(op, &shapes).and_then(named)
+        });
+        Some(tuned.unwrap_or(first))
     }
 }

@@ -7,6 +7,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// What shaders on matrix units need.
+pub(super) const MATRIX: wgpu::Features = wgpu::Features::SHADER_F16
+    .union(wgpu::Features::SUBGROUP)
+    .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+
+#[expect(unsafe_code)]
+fn experimental() -> wgpu::ExperimentalFeatures {
+    // SAFETY: matrix units are the one experimental feature that is asked for. Their shaders are the crate's own, stay inside
+    // their buffers like all others, and are used only after their results were checked on the device.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
+}
+
 /// What an allocation is for, for the message if it fails.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Need {
@@ -37,8 +49,9 @@ pub(super) struct Device {
 }
 
 impl Device {
-    /// Opens a device with the largest buffers and bindings that it grants, and wgpu's default limits for the rest.
-    pub fn open(adapter: &Adapter) -> Result<Self> {
+    /// Opens a device with the largest buffers and bindings that it grants, and wgpu's default limits for the rest; with its
+    /// matrix units, if they are wanted.
+    pub fn open(adapter: &Adapter, matrix: bool) -> Result<Self> {
         let granted = adapter.adapter.limits();
         let required_limits = wgpu::Limits {
             max_buffer_size: granted.max_buffer_size,
@@ -50,8 +63,9 @@ impl Device {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("onemark"),
             required_features: adapter.adapter.features()
-                & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16),
+                & (wgpu::Features::TIMESTAMP_QUERY | if matrix { MATRIX } else { wgpu::Features::SHADER_F16 }),
             required_limits,
+            experimental_features: if matrix { experimental() } else { wgpu::ExperimentalFeatures::disabled() },
             ..wgpu::DeviceDescriptor::default()
         };
         let info = adapter.info.clone();

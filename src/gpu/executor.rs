@@ -48,7 +48,20 @@ struct Memory {
 impl GpuExecutor {
     /// Opens a device.
     pub fn new(adapter: &Adapter) -> Result<Self> {
-        let device = Device::open(adapter)?;
+        Self::open(adapter, Element::F32, Choice::default())
+    }
+
+    /// Opens a device whose executor stores parameters, and what kernels leave to each other, like this, and takes its variants
+    /// so. A program's inputs and outputs are f32 whatever it is, and so is what [`read`](Self::read) and [`write`](Self::write)
+    /// deal in.
+    ///
+    /// # Errors
+    /// [`Error::Limits`] if the device cannot.
+    pub(crate) fn open(adapter: &Adapter, storage: Element, choice: Choice) -> Result<Self> {
+        let device = Device::open(adapter, choice.matrix.is_some())?;
+        if storage == Element::F16 {
+            device.check_half()?;
+        }
         let arena = Memory::new(&device, "arena", Element::F32, 0, &Need::default())?;
         let staging = Memory { buffer: staging(&device, 0, &Need::default())?, element: Element::F32, len: 0 };
         Ok(Self {
@@ -59,27 +72,11 @@ impl GpuExecutor {
             staging,
             programs: Vec::new(),
             generation: 0,
-            choice: Choice::Shapes,
-            storage: Element::F32,
+            choice,
+            storage,
             budget: launch::LAUNCH_BUDGET,
             stamped: None,
         })
-    }
-
-    /// Sets how the variants of programs that are loaded from now on are chosen.
-    pub(crate) fn set_choice(&mut self, choice: Choice) {
-        self.choice = choice;
-    }
-
-    /// Stores parameters, and programs that are loaded from now on, in f16: to be set before any. A program's inputs and
-    /// outputs stay f32, and so does what [`read`](Self::read) and [`write`](Self::write) deal in.
-    ///
-    /// # Errors
-    /// [`Error::Limits`] if the device cannot.
-    pub(crate) fn set_half(&mut self) -> Result<()> {
-        self.device.check_half()?;
-        self.storage = Element::F16;
-        Ok(())
     }
 
     /// The device.
@@ -335,6 +332,11 @@ impl GpuExecutor {
     pub(super) fn poison(&self) {
         let nan = vec![f32::from_bits(0x7fff_7fff); self.arena.len];
         self.device.queue.write_buffer(&self.arena.buffer, 0, bytemuck::cast_slice(&nan));
+    }
+
+    /// Chooses the variants of programs that are loaded from now on like this.
+    pub(super) fn set_choice(&mut self, choice: Choice) {
+        self.choice = choice;
     }
 
     /// Takes the device away.

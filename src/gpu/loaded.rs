@@ -99,7 +99,7 @@ pub(super) fn prepare(
 ) -> Result<(Vec<Prepared>, Vec<u8>)> {
     let (mut dispatches, mut blocks) = (Vec::new(), Vec::new());
     for (index, step) in program.steps.iter().enumerate() {
-        for dispatch in program.launches(step, |op, x, y| choice.tile(op, x, y)) {
+        for dispatch in program.launches(step, choice) {
             let variant = shaders::find(dispatch.shader).expect("a kernel names variants of the table");
             assert_eq!(variant.params, dispatch.params.len(), "Params of {}", variant.name);
             assert_eq!(variant.storage, dispatch.binds.len(), "bindings of {}", variant.name);

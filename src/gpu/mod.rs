@@ -13,6 +13,7 @@ mod device;
 mod executor;
 mod launch;
 mod loaded;
+pub(crate) mod matrix;
 mod pipeline;
 pub(crate) mod shaders;
 mod stamps;

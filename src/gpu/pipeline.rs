@@ -1,8 +1,8 @@
 //! Compute pipelines, made once a variant, and their binding layouts: a uniform with a dynamic offset, then storage.
 
-use super::device::{Device, Need};
+use super::device::{Device, MATRIX, Need};
 use super::shaders::Variant;
-use crate::Result;
+use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -24,6 +24,10 @@ impl Pipelines {
         }
         if variant.f16 {
             device.check_half()?;
+        }
+        if variant.matrix && !device.device.features().contains(MATRIX) {
+            let cause = "it has no matrix units, or was not opened with them".into();
+            return Err(Error::Limits { device: device.info.name.clone(), cause });
         }
         let (_, layout) = self.layout(device, variant.storage)?;
         let pipeline = device.guard(&Need::default(), || {

@@ -7,6 +7,8 @@ pub(crate) struct Variant {
     pub name: &'static str,
     /// Whether it needs a device with f16 shaders.
     pub f16: bool,
+    /// Whether it needs one with matrix units, and f16.
+    pub matrix: bool,
     /// Number of storage bindings, from `@binding(1)`.
     pub storage: usize,
     /// Bytes of `Params` without `base`.

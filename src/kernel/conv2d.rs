@@ -48,6 +48,20 @@ impl Conv2d {
         std::iter::once(1).chain(adapter.into_iter().flatten()).map(|i| (i, x[i]))
     }
 
+    /// Pixels by weights.
+    fn product(&self, x: &[Operand], y: &[Operand]) -> Product {
+        let (w, to) = (x[1].shape, y[0].shape);
+        let (_, adapter) = self.extras();
+        let strides = [Some(0), Some(1), adapter.map(|(v, _)| v)].into_iter().flatten().map(|i| x[i].k_stride);
+        Product {
+            count: to.k,
+            rows: to.n * to.pixels(),
+            columns: w.n,
+            fours: strides.chain([w.c, w.n, y[0].k_stride]).all(|n| n.is_multiple_of(4)),
+            steps: w.c.is_multiple_of(STEP),
+        }
+    }
+
     /// The positions of bias, `v` and `u` among the inputs.
     fn extras(&self) -> (Option<usize>, Option<(usize, usize)>) {
         let next = 2 + usize::from(self.bias);
@@ -149,16 +163,15 @@ impl Kernel for Conv2d {
     }
 
     fn tiles(&self, x: &[Operand], y: &[Operand]) -> Vec<Tile> {
-        let (w, to) = (x[1].shape, y[0].shape);
-        let product = Product {
-            count: to.k,
-            rows: to.n * to.pixels(),
-            columns: w.n,
-            fours: [w.c, w.n, x[0].k_stride, x[1].k_stride, y[0].k_stride].iter().all(|n| n.is_multiple_of(4)),
-            steps: w.c.is_multiple_of(STEP),
-        };
-        let pointwise = w.pixels() == 1 && self.stride == 1 && self.pad == 0;
-        product.variants(Self::NAME, Sizes::Tall, if pointwise { POINTWISE } else { FORMS })
+        let pointwise = x[1].shape.pixels() == 1 && self.stride == 1 && self.pad == 0;
+        self.product(x, y).variants(Self::NAME, Sizes::Tall, if pointwise { POINTWISE } else { FORMS })
+    }
+
+    fn matrix_tile(&self, x: &[Operand], y: &[Operand], side: usize) -> Option<Tile> {
+        let (_, adapter) = self.extras();
+        let fits = self.product(x, y).fours && adapter.is_none_or(|(v, _)| x[v].shape.n <= side);
+        let shader = if side == 16 { "conv2d_matrix16" } else { "conv2d_matrix8" };
+        fits.then_some(Tile { shader, rows: 4 * side, columns: 4 * side })
     }
 
     fn gpu_tiled(&self, tile: Tile, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {

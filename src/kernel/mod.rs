@@ -171,7 +171,12 @@ pub trait Kernel: Clone + Sized {
         Vec::new()
     }
 
-    /// The launches in one of [`tiles`](Kernel::tiles).
+    /// The GPU variant on matrix units with f16 fragments of `side` x `side`, if it fits these operands. Its bits are its own.
+    fn matrix_tile(&self, _x: &[Operand], _y: &[Operand], _side: usize) -> Option<Tile> {
+        None
+    }
+
+    /// The launches in one of [`tiles`](Kernel::tiles), or on matrix units.
     fn gpu_tiled(&self, _tile: Tile, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
         self.gpu(x, y)
     }
@@ -247,6 +252,11 @@ macro_rules! registry {
             /// See [`Kernel::tiles`].
             pub fn tiles(&self, x: &[Operand], y: &[Operand]) -> Vec<Tile> {
                 match self { $(Op::$kernel(op) => op.tiles(x, y),)* }
+            }
+
+            /// See [`Kernel::matrix_tile`].
+            pub fn matrix_tile(&self, x: &[Operand], y: &[Operand], side: usize) -> Option<Tile> {
+                match self { $(Op::$kernel(op) => op.matrix_tile(x, y, side),)* }
             }
 
             /// See [`Kernel::gpu_tiled`].

@@ -116,6 +116,11 @@ impl Product {
 }
 
 impl Tile {
+    /// Whether it multiplies on matrix units, whose sums need not associate like other variants'.
+    pub fn on_matrix_units(&self) -> bool {
+        self.shader.starts_with("conv2d_matrix")
+    }
+
     /// Tiles along the rows and along the columns.
     pub fn counts(&self, rows: usize, columns: usize) -> [usize; 2] {
         [rows.div_ceil(self.rows), columns.div_ceil(self.columns)]

@@ -5,8 +5,8 @@ mod arena;
 mod fuse;
 mod half;
 
-use crate::gpu::shaders;
-use crate::kernel::{Cost, Dispatch, Element, Op, Operand, Shape, Tile};
+use crate::gpu::{Choice, shaders};
+use crate::kernel::{Cost, Dispatch, Element, Op, Operand, Shape};
 use crate::tape::{Layout, Region, Source, Tape, Var};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -158,19 +158,20 @@ impl Program {
         slots.iter().map(|&slot| self.slots[slot].operand).collect()
     }
 
-    /// The GPU launches of a step, in the tile that `choose` takes of those that fit, in variants for how its operands are stored.
+    /// The GPU launches of a step, in the variants that are chosen and for how its operands are stored.
     pub(crate) fn launches(
         &self,
         step: &Step,
-        choose: impl FnOnce(&Op, &[Operand], &[Operand]) -> Option<Tile>,
+        choice: &Choice,
     ) -> Vec<Dispatch> {
         let (x, y) = (self.operands(&step.inputs), self.operands(&step.outputs));
-        let mut launches = match choose(&step.op, &x, &y) {
+        let half = |slots: &[usize]| slots.iter().any(|&slot| self.slots[slot].element == Element::F16);
+        let (reads, writes) = (half(&step.inputs), half(&step.outputs));
+        let mut launches = match choice.tile(&step.op, &x, &y, reads) {
             Some(tile) => step.op.gpu_tiled(tile, &x, &y),
             None => step.op.gpu(&x, &y),
         };
-        let half = |slots: &[usize]| slots.iter().any(|&slot| self.slots[slot].element == Element::F16);
-        let suffixes: &[&str] = match (half(&step.inputs), half(&step.outputs)) {
+        let suffixes: &[&str] = match (reads, writes) {
             (false, false) => &[],
             (false, true) => &["_to_f16", "_f16"],
             (true, false) => &["_to_f32", "_f16"],

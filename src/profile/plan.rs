@@ -1,5 +1,6 @@
 //! A program for people: a table of its steps, and a picture of its arena over time.
 
+use crate::gpu::Choice;
 use crate::plan::{Place, Program, Slot};
 use crate::report::svg::escape;
 use crate::timing::shapes;
@@ -15,7 +16,7 @@ pub fn table(name: &str, program: &Program) -> String {
     let mut rows: Vec<[String; 7]> = vec![heads.map(String::from)];
     let mut shape = vec!["shapes".to_string()];
     for (i, step) in program.steps.iter().enumerate() {
-        let launches = program.launches(step, |op, x, y| op.tiles(x, y).first().copied());
+        let launches = program.launches(step, &Choice::default());
         let variants: Vec<&str> = launches.iter().map(|launch| launch.shader).collect();
         let each =
             |of: &dyn Fn(usize) -> String| step.outputs.iter().map(|&slot| of(slot)).collect::<Vec<_>>().join(" ");

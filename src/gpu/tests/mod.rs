@@ -4,6 +4,12 @@ mod parity;
 mod program;
 
 use super::{Adapter, GpuExecutor, select};
+use std::io::Write;
+
+fn skip(why: &str) {
+    // Not `println!`, which the test runner keeps to itself unless a test fails.
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
 
 /// The device that tests run on; without any, tests are skipped, but not in CI.
 pub(crate) fn adapter() -> Option<Adapter> {
@@ -12,11 +18,19 @@ pub(crate) fn adapter() -> Option<Adapter> {
         Ok(adapter) => Some(adapter),
         Err(error) if std::env::var_os("CI").is_some() => panic!("no device to test on: {error}"),
         Err(_) => {
-            // Not `println!`, which the test runner keeps to itself unless a test fails.
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), b"skipped: no Vulkan or Metal device\n");
+            skip("no Vulkan or Metal device");
             None
         }
     }
+}
+
+/// The same, if it has f16.
+pub(crate) fn half_adapter() -> Option<Adapter> {
+    let adapter = adapter()?;
+    if !adapter.info.f16 {
+        skip("the device has no f16 shaders");
+    }
+    Some(adapter).filter(|adapter| adapter.info.f16)
 }
 
 /// An executor on it.

@@ -3,9 +3,9 @@
 //!
 //! `ONEMARK_TEST_KERNEL=conv` tests the kernels whose names contain it.
 
-use super::{GpuExecutor, executor};
+use super::{GpuExecutor, executor, half_adapter, skip};
 use crate::gpu::{Choice, shaders};
-use crate::kernel::{Op, Operand, Sample, Shape, Tile};
+use crate::kernel::{Element, Op, Operand, Sample, Shape, Tile};
 use crate::parity::{Case, Expected, STATE, shapes, wide};
 use crate::plan::Program;
 use crate::random::Stream;
@@ -14,6 +14,10 @@ use std::collections::BTreeSet;
 
 fn bits(outputs: &[Vec<f32>]) -> Vec<Vec<u32>> {
     outputs.iter().map(|y| y.iter().map(|v| v.to_bits()).collect()).collect()
+}
+
+fn only(tile: Tile) -> Choice {
+    Choice { only: Some(tile), ..Choice::default() }
 }
 
 fn dense(shapes: &[Shape]) -> Vec<Operand> {
@@ -42,19 +46,19 @@ fn check_dense(case: &Case, expected: &[Expected], gpu: &mut GpuExecutor) -> Res
         };
         Ok::<_, String>((again()?, again()?))
     };
-    let (once, twice) = run(Choice::Shapes, u64::MAX)?;
+    let (once, twice) = run(Choice::default(), u64::MAX)?;
     for (i, (got, expected)) in once.iter().zip(expected).enumerate() {
         expected.check(&wide(got)).map_err(|e| format!("output {i}: {e}"))?;
     }
     if bits(&once) != bits(&twice) {
         return Err("a second run has other bits".into());
     }
-    let (cut, _) = run(Choice::Shapes, 1)?;
+    let (cut, _) = run(Choice::default(), 1)?;
     if bits(&once) != bits(&cut) {
         return Err("cut into single workgroups, it has other bits".into());
     }
     for tile in tiles(&case.sample).into_iter().skip(1) {
-        if bits(&run(Choice::Only(tile), u64::MAX)?.0) != bits(&once) {
+        if bits(&run(only(tile), u64::MAX)?.0) != bits(&once) {
             return Err(format!("{} has other bits", tile.shader));
         }
     }
@@ -110,8 +114,8 @@ fn every_kernel_agrees_with_its_twin() {
         let expected = case.expected(&mut random);
         let mut result = check_dense(&case, &expected, &mut gpu);
         if !case.sample.op.in_place() {
-            let tiles = tiles(&case.sample).into_iter().map(Choice::Only);
-            for choice in std::iter::once(Choice::Shapes).chain(tiles.skip(1)) {
+            let tiles = tiles(&case.sample).into_iter().map(only);
+            for choice in std::iter::once(Choice::default()).chain(tiles.skip(1)) {
                 gpu.set_choice(choice);
                 result = result.and_then(|()| check_gaps(&case, &expected, &mut gpu));
             }
@@ -121,17 +125,102 @@ fn every_kernel_agrees_with_its_twin() {
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
+/// Of what has f16 variants: dense operands, and parameters.
+#[test]
+fn every_f16_variant_agrees_with_its_twin() {
+    let Some(adapter) = half_adapter() else { return };
+    let mut gpu = GpuExecutor::open(&adapter, Element::F16, Choice::default()).unwrap();
+    for_each_half_case(|case, expected| {
+        check_dense(case, expected, &mut gpu)?;
+        for choice in std::iter::once(Choice::default()).chain(tiles(&case.sample).into_iter().skip(1).map(only)) {
+            gpu.set_choice(choice);
+            check_parameters(case, expected, &mut gpu)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn matrix_units_agree_with_the_twin() {
+    let Some(adapter) = half_adapter() else { return };
+    let Some(side) = adapter.info.matrix else { return skip("the device has no matrix units that can be used") };
+    let choice = Choice { matrix: Some(side), ..Choice::default() };
+    let mut gpu = GpuExecutor::open(&adapter, Element::F16, choice.clone()).unwrap();
+    let mut checked = 0;
+    for_each_half_case(|case, expected| {
+        let x = shapes(&case.sample);
+        let (x, y) = (dense(&x), dense(&case.sample.op.infer(&x).unwrap()));
+        let Some(tile) = case.sample.op.matrix_tile(&x, &y, side) else { return Ok(()) };
+        let expected: Vec<Expected> = expected.iter().cloned().map(Expected::on_matrix_units).collect();
+        let index = gpu.load(case.program()).map_err(|e| e.to_string())?;
+        gpu.poison();
+        let inputs: Vec<&[f32]> = case.inputs.iter().map(Vec::as_slice).collect();
+        let got = gpu.run(index, &inputs).map_err(|e| e.to_string())?;
+        checked += 1;
+        let error = |e| format!("{}: {e}", tile.shader);
+        expected[0].check(&wide(&got[0])).map(drop).map_err(error)
+    });
+    assert!(checked > 3, "{checked} samples fit matrix units");
+    super::super::matrix::check(&adapter, side).unwrap();
+}
+
+fn for_each_half_case(mut check: impl FnMut(&Case, &[Expected]) -> Result<(), String>) {
+    let mut failures = Vec::new();
+    for (i, sample) in Op::samples().into_iter().enumerate() {
+        let mut random = Stream::new(8, &[i as u64]);
+        let name = format!("{:?} on {:?}", sample.op, shapes(&sample));
+        let Some(case) = Case::new(sample, &mut random).half() else { continue };
+        let expected = case.expected(&mut random);
+        failures.extend(check(&case, &expected).err().map(|error| format!("{name}: {error}")));
+    }
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Inputs as a frozen model's parameters: what comes after the landmark's own has gaps.
+fn check_parameters(case: &Case, expected: &[Expected], gpu: &mut GpuExecutor) -> Result<(), String> {
+    let mut tape = Tape::new();
+    let x: Vec<_> =
+        case.sample.inputs.iter().map(|&(s, _)| tape.parameter(Region::Ema, "x", s, Init::Zeros)).collect();
+    let y = tape.push(case.sample.op.clone(), &x).unwrap();
+    y.into_iter().for_each(|y| tape.output(y));
+    let layout = tape.layout(Region::Ema);
+    let mut params = vec![f32::NAN; layout.len()];
+    case.inputs.iter().enumerate().for_each(|(i, values)| layout.insert(&mut params, i, values));
+    let error = |e: crate::Error| e.to_string();
+    let index = gpu.load(Program::new(&tape)).map_err(error)?;
+    gpu.write(Region::Ema, &params).map_err(error)?;
+    gpu.poison();
+    let got = gpu.run(index, &[]).map_err(error)?;
+    for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
+        expected.check(&wide(got)).map_err(|e| format!("output {i} of parameters: {e}"))?;
+    }
+    Ok(())
+}
+
 /// Without a device: every kernel has launches, and together the samples launch every variant of the table.
 #[test]
 fn samples_launch_every_variant() {
     let mut launched = BTreeSet::new();
     for sample in Op::samples() {
-        let x = shapes(&sample);
+        let (x, mut random) = (shapes(&sample), Stream::new(0, &[]));
         let (x, y) = (dense(&x), dense(&sample.op.infer(&x).unwrap()));
-        let dispatches = sample.op.gpu(&x, &y);
-        assert!(!dispatches.is_empty(), "{} has no launches", sample.op.name());
-        launched.extend(dispatches.iter().map(|dispatch| dispatch.shader));
-        launched.extend(tiles(&sample).iter().map(|tile| tile.shader));
+        let program = Case::new(sample.clone(), &mut random).program();
+        let programs = match (sample.op.half(), sample.op.in_place()) {
+            (Some(_), false) => vec![program.clone(), program.half()],
+            _ => vec![program],
+        };
+        let matrix = [16, 8].into_iter().filter_map(|side| sample.op.matrix_tile(&x, &y, side));
+        launched.extend(matrix.map(|tile| tile.shader));
+        let tiles = tiles(&sample).into_iter().map(only);
+        for choice in std::iter::once(Choice::default()).chain(tiles) {
+            for program in &programs {
+                for step in &program.steps {
+                    let launches = program.launches(step, &choice);
+                    assert!(!launches.is_empty(), "{} has no launches", step.op.name());
+                    launched.extend(launches.iter().map(|launch| launch.shader));
+                }
+            }
+        }
     }
     assert_eq!(launched, shaders::VARIANTS.iter().map(|variant| variant.name).collect());
 }
