@@ -104,6 +104,11 @@ impl Device {
         Ok(self)
     }
 
+    /// The side of matrix fragments that it computes with, if it does.
+    pub fn matrix(&self) -> Option<usize> {
+        self.choice.matrix
+    }
+
     /// The same device, with this GPU variant wherever it fits.
     #[cfg(feature = "cli")]
     pub(crate) fn only(mut self, tile: Tile) -> Self {

@@ -120,10 +120,13 @@ impl Results {
 impl Peaks {
     /// One line for people.
     pub fn line(&self) -> String {
-        let workgroup = self.workgroup.map(|v| format!(", workgroup memory {}", si(v, "B/s"))).unwrap_or_default();
+        let more = |name: &str, rate: Option<f64>, unit| rate.map(|v| format!(", {name} {}", si(v, unit)));
+        let arithmetic = [more("f16", self.f16, "FLOP/s"), more("matrix units", self.matrix, "FLOP/s")];
+        let workgroup = more("workgroup memory", self.workgroup, "B/s").unwrap_or_default();
         format!(
-            "measured peaks: {}, copy {}{workgroup}, launch {}; from {} FLOP/B on arithmetic binds\n",
+            "measured peaks: {}{}, copy {}{workgroup}, launch {}; from {} FLOP/B on arithmetic binds\n",
             si(self.flops, "FLOP/s"),
+            arithmetic.into_iter().flatten().collect::<String>(),
             si(self.bandwidth, "B/s"),
             si(self.launch, "s"),
             digits(self.ridge())
@@ -191,7 +194,7 @@ pub(super) mod tests {
             cold: false,
             device: "cpu (2 threads)".into(),
         };
-        let peaks = Peaks { flops: 100e9, bandwidth: 10e9, workgroup: None, launch: 1e-6 };
+        let peaks = Peaks { flops: 100e9, bandwidth: 10e9, launch: 1e-6, ..Peaks::default() };
         let times = Times::new(vec![median; 5], Source::Host);
         let cost = Cost { flops: 2_000_000_000, bytes: 4_000_000 };
         Row::new(subject, cost, 1, &times, Some(&peaks), "onemark bench --case '{\"a\":[1,2]}'".into())

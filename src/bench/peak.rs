@@ -5,17 +5,24 @@ use super::row::{Bound, Dtype};
 use super::subject::Subject;
 use crate::Result;
 use crate::device::Device;
-use crate::kernel::Op;
 use crate::kernel::probe::{Copy, Fma, WorkgroupReads};
+use crate::kernel::probe_half::{FmaF16, FmaMatrix};
+use crate::kernel::{Element, Op};
 use crate::plan::Program;
 use crate::tape::Tape;
 use serde::{Deserialize, Serialize};
 
 /// Measured bests of a device.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Peaks {
     /// FLOP/s of fused multiply-adds on all cores.
     pub flops: f64,
+    /// The same in f16, on a GPU that has it.
+    #[serde(default)]
+    pub f16: Option<f64>,
+    /// FLOP/s of matrix units, f16 with f32 sums, on a GPU that has such.
+    #[serde(default)]
+    pub matrix: Option<f64>,
     /// Bytes a second, read and written together, of a copy much larger than caches.
     pub bandwidth: f64,
     /// Bytes a second from workgroup memory, on a GPU.
@@ -27,6 +34,8 @@ pub struct Peaks {
 /// Elements whose arithmetic is measured.
 const WORK: [usize; 5] = [1, 1, 1, 4096, 256];
 const ROUNDS: usize = 128;
+/// Matrices that are multiplied.
+const MATRICES: usize = 1 << 12;
 /// Elements copied: 128 MiB in f32, what any device binds, and more than caches hold.
 const COPIED: [usize; 5] = [1, 1, 1, 1, 1 << 25];
 /// Launches in a row.
@@ -37,7 +46,7 @@ impl Peaks {
     pub fn measure(device: &Device, dtype: Dtype, effort: &Effort) -> Result<Self> {
         // Arithmetic is in f32 where only storage is f16.
         let dtype = if dtype == Dtype::F16 { Dtype::F32 } else { dtype };
-        let time = |op: Op, shape| -> Result<f64> {
+        let time = |device: &Device, op: Op, shape| -> Result<f64> {
             let mut tape = Tape::new();
             let x = tape.input("x", shape);
             let y = tape.push1(op, &[x])?;
@@ -45,15 +54,26 @@ impl Peaks {
             // The fastest tenth: whatever else the machine did is no part of a peak.
             Ok(run(device, dtype, Program::new(&tape), effort)?.quantile(0.1))
         };
-        let fma = Fma { rounds: ROUNDS };
-        let flops = crate::kernel::Kernel::flops(&fma, &[], &[WORK.into()]) as f64;
+        let rate = |device: &Device, op: Op, shape: [usize; 5]| -> Result<f64> {
+            let flops = op.cost(&[shape.into()], &op.infer(&[shape.into()])?).flops;
+            Ok(flops as f64 / time(device, op, shape)?)
+        };
         let copied = (2 * COPIED[4]) as f64 * dtype.bytes() as f64;
         let reads = WorkgroupReads { rounds: ROUNDS / 2 };
         let traffic = reads.traffic(WORK.into()) as f64;
+        let gpu = device.adapter().filter(|info| info.f16);
+        let half = gpu.map(|_| device.clone().storing(Element::F16)).transpose()?;
+        let matrix = half.as_ref().and_then(|half| Some((half, half.matrix()?)));
+        let on_matrix_units = |(half, side): (&Device, usize)| {
+            let shape = [1, 1, 1, MATRICES, side * side];
+            rate(half, FmaMatrix { side, rounds: ROUNDS }.into(), shape)
+        };
         Ok(Self {
-            flops: flops / time(fma.into(), WORK)?,
-            bandwidth: copied / time(Copy {}.into(), COPIED)?,
-            workgroup: if device.is_cpu() { None } else { Some(traffic / time(reads.into(), WORK)?) },
+            flops: rate(device, Fma { rounds: ROUNDS }.into(), WORK)?,
+            f16: gpu.map(|_| rate(device, FmaF16 { rounds: ROUNDS }.into(), WORK)).transpose()?,
+            matrix: matrix.map(on_matrix_units).transpose()?,
+            bandwidth: copied / time(device, Copy {}.into(), COPIED)?,
+            workgroup: if device.is_cpu() { None } else { Some(traffic / time(device, reads.into(), WORK)?) },
             launch: launch(device, dtype, effort)?,
         })
     }
@@ -103,7 +123,7 @@ mod tests {
 
     #[test]
     fn what_takes_longest_binds() {
-        let peaks = Peaks { flops: 100e9, bandwidth: 10e9, workgroup: None, launch: 1e-5 };
+        let peaks = Peaks { flops: 100e9, bandwidth: 10e9, launch: 1e-5, ..Peaks::default() };
         assert_eq!(peaks.best(1_000_000_000, 1_000_000, 1), (0.01, Bound::Compute));
         assert_eq!(peaks.best(1_000_000_000, 1_000_000_000, 1), (0.1, Bound::Memory));
         assert_eq!(peaks.best(1000, 1000, 3), (3.0000000000000004e-5, Bound::Launch));

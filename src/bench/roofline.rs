@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn every_row_with_arithmetic_has_a_mark() {
-        let peaks = Peaks { flops: 100e9, bandwidth: 10e9, workgroup: None, launch: 1e-6 };
+        let peaks = Peaks { flops: 100e9, bandwidth: 10e9, launch: 1e-6, ..Peaks::default() };
         let rows = [row("conv2d", 0.04), row("<sum>", 0.1), Row { gflop: 0.0, ..row("copy", 1.0) }];
         let svg = roofline(&rows, &peaks, "a & b");
         assert_eq!(svg.matches("<circle").count(), 2 + 3);

@@ -193,7 +193,7 @@ fn measure(
 ) -> Result<(Results, Vec<String>)> {
     let mut results =
         Results { onemark: env!("CARGO_PKG_VERSION").into(), peaks: suite.peaks.clone(), rows: Vec::new() };
-    let mut wrong = Vec::new();
+    let (mut wrong, mut left_out) = (Vec::new(), Vec::new());
     let (mut meter, mut done, total) = (Meter::new(args.compute.quiet), 0, kernels.len() + workloads.len());
     let mut begin = |done: &mut usize| {
         *done += 1;
@@ -215,6 +215,10 @@ fn measure(
                 Ok(row) => results.rows.push(row),
                 // The others are worth knowing.
                 Err(Error::Verification(cause)) => wrong.push(cause),
+                // Not every device has f16 and matrix units.
+                Err(refused @ Error::Limits { .. }) if kernels.len() > 1 => {
+                    left_out.push(format!("{} is left out: {refused}", case.op.name()));
+                }
                 Err(other) => return Err(other),
             }
         }
@@ -223,6 +227,8 @@ fn measure(
         begin(&mut done)?;
         results.rows.push(suite.workload(workload, settings)?);
     }
+    meter.close();
+    left_out.iter().for_each(|note| args.compute.note(note));
     match &args.variant {
         Some(name) if results.rows.is_empty() && wrong.is_empty() => {
             Err(Error::Usage(format!("--variant {name}: none of these kernels has it on {}", suite.device.name())))

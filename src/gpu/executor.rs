@@ -140,8 +140,8 @@ impl GpuExecutor {
         self.device.guard(&need, || match element {
             Element::F32 => self.device.queue.write_buffer(buffer, 0, bytemuck::cast_slice(values)),
             Element::F16 => {
-                let mut halves: Vec<f16> = values.iter().map(|&v| f16::from_f32(v)).collect();
-                halves.resize(halves.len().next_multiple_of(2), f16::ZERO);
+                let mut halves: Vec<u16> = values.iter().map(|&v| f16::from_f32(v).to_bits()).collect();
+                halves.resize(halves.len().next_multiple_of(2), 0);
                 self.device.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&halves));
             }
         })
@@ -160,7 +160,10 @@ impl GpuExecutor {
         let words: Vec<f32> = self.device.map(&staging, memory.bytes(), submission, PATIENCE, "reading a buffer")?;
         Ok(match memory.element {
             Element::F32 => words,
-            Element::F16 => bytemuck::cast_slice::<f32, f16>(&words)[..memory.len].iter().map(|v| v.to_f32()).collect(),
+            Element::F16 => {
+                let halves: &[u16] = bytemuck::cast_slice(&words);
+                halves[..memory.len].iter().map(|&bits| f16::from_bits(bits).to_f32()).collect()
+            }
         })
     }
 

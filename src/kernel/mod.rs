@@ -22,6 +22,7 @@ pub mod matmul;
 mod padded;
 pub mod pool;
 pub mod probe;
+pub mod probe_half;
 pub mod real;
 pub mod reduce;
 pub mod resize;
@@ -380,6 +381,10 @@ registry! {
     adamw::AdamW,
     /// As many multiplications and additions as a device can do.
     probe::Fma,
+    /// The same in f16.
+    probe_half::FmaF16,
+    /// The same on matrix units.
+    probe_half::FmaMatrix,
     /// A copy.
     probe::Copy,
     /// Reads of workgroup memory.

@@ -16,7 +16,7 @@ pub struct Fma {
     pub rounds: usize,
 }
 
-const CHAINS: usize = 16;
+pub(super) const CHAINS: usize = 16;
 const DECAY: f64 = 0.999;
 const GAIN: f64 = 0.001;
 

@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn shares_are_of_the_whole_and_gradients_belong_to_their_layers() {
         let profile = Profile::record(Workload::Step(Kind::Single), &small(), &Device::cpu(), 0, 1).unwrap();
-        let peaks = Peaks { flops: 1e12, bandwidth: 1e11, workgroup: None, launch: 1e-7 };
+        let peaks = Peaks { flops: 1e12, bandwidth: 1e11, launch: 1e-7, ..Peaks::default() };
         let summary = Summary::new(&profile, Some(&peaks));
         for lines in [&summary.kernels, &summary.layers] {
             let share: f64 = lines.iter().map(|line| line.share).sum();
