@@ -109,13 +109,6 @@ impl Device {
         self.choice.matrix
     }
 
-    /// The same device, with this GPU variant wherever it fits.
-    #[cfg(feature = "cli")]
-    pub(crate) fn only(mut self, tile: Tile) -> Self {
-        self.choice.only = Some(tile);
-        self
-    }
-
     /// The GPU variants of an operation that fit, the one that shapes choose first. None on the CPU, and for kernels that have no
     /// choice.
     #[cfg(feature = "cli")]
@@ -384,6 +377,15 @@ impl Executor {
             Backend::Gpu(gpu) => gpu.repeat(index, times),
         }
     }
+
+    /// Takes this GPU variant wherever it fits, in programs that are loaded from now on.
+    #[cfg(feature = "cli")]
+    pub(crate) fn only(&mut self, tile: Tile) {
+        if let Backend::Gpu(gpu) = &mut self.backend {
+            gpu.only(Some(tile));
+        }
+    }
+
     /// The same, but for what it takes the host until all is done; no clock is in between.
     pub fn elapse(&mut self, index: usize, times: usize) -> Result<Duration> {
         match &mut self.backend {

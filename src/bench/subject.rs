@@ -3,7 +3,7 @@
 use super::row::Dtype;
 use crate::cpu::CpuExecutor;
 use crate::device::{Device, Executor};
-use crate::kernel::Element;
+use crate::kernel::{Element, Tile};
 use crate::parity::wide;
 use crate::plan::Program;
 use crate::tape::Region;
@@ -33,6 +33,13 @@ impl Subject {
         match self {
             Self::Single(executor) => executor.load(program),
             Self::Double(executor) => Ok(executor.load(program)),
+        }
+    }
+
+    /// Takes this GPU variant wherever it fits, in programs that are loaded from now on.
+    pub fn only(&mut self, tile: Tile) {
+        if let Self::Single(executor) = self {
+            executor.only(tile);
         }
     }
 

@@ -61,21 +61,27 @@ impl Suite {
     pub fn kernel(&self, case: &BenchCase, variant: Option<Tile>) -> Result<Row> {
         let mut random = Stream::new(self.seed, &[]);
         let values = self.values(case, &mut random)?;
-        let mut subject = self.subject(variant)?;
         let verified = match self.verify {
-            true => Some(self.check(case, variant, &values, &mut subject, &mut random)?),
+            true => Some(self.check(case, variant, &values, &mut self.subject()?, &mut random)?),
             false => None,
         };
+        let mut subject = self.subject()?;
+        variant.into_iter().for_each(|tile| subject.only(tile));
         Ok(Row { verified, ..self.row(case, variant, &values, &mut subject)? })
     }
 
-    /// A case's outputs in a variant, as bits, and its median time, seconds.
-    pub(super) fn trial(&self, case: &BenchCase, variant: Tile) -> Result<(Vec<Vec<u64>>, f64)> {
+    /// A case's outputs in a variant, as bits, and its median time, seconds. Shaders are compiled once a subject.
+    pub(super) fn trial(&self, case: &BenchCase, tile: Tile, subject: &mut Subject) -> Result<(Vec<Vec<u64>>, f64)> {
         let values = self.values(case, &mut Stream::new(self.seed, &[]))?;
-        let mut subject = self.subject(Some(variant))?;
-        let outputs = once(&values, &mut subject)?;
+        subject.only(tile);
+        let outputs = once(&values, subject)?;
         let bits = outputs.iter().map(|y| y.iter().map(|v| v.to_bits()).collect()).collect();
-        Ok((bits, self.row(case, Some(variant), &values, &mut subject)?.median))
+        Ok((bits, self.row(case, Some(tile), &values, subject)?.median))
+    }
+
+    /// What measures on the suite's device.
+    pub(super) fn subject(&self) -> Result<Subject> {
+        Subject::new(&self.device, self.dtype)
     }
 
     fn row(&self, case: &BenchCase, variant: Option<Tile>, values: &Case, subject: &mut Subject) -> Result<Row> {
@@ -115,13 +121,7 @@ impl Suite {
         values.half().ok_or_else(|| Error::Usage(format!("--dtype f16: {} has no f16 variants", case.op.name())))
     }
 
-    fn subject(&self, variant: Option<Tile>) -> Result<Subject> {
-        let device = self.device.clone();
-        Subject::new(&variant.map_or(device.clone(), |tile| device.only(tile)), self.dtype)
-    }
-
     /// Holds a case's outputs in a variant to the twin's, or in all variants that fit; returns the largest relative error.
-    /// The subject is the variant's, or that which is chosen.
     fn check(
         &self,
         case: &BenchCase,
@@ -131,23 +131,23 @@ impl Suite {
         random: &mut Stream,
     ) -> Result<f64> {
         let expected = values.expected(random);
-        let hold = |tile: Option<Tile>, subject: &mut Subject| -> Result<f64> {
-            let (name, device) = (tile.map_or(case.op.name(), |tile| tile.shader), self.device.name());
-            let mut worst: f64 = 0.0;
+        let fitting = self.variants(case)?;
+        let variants: Vec<Option<Tile>> = match variant {
+            None if !fitting.is_empty() => fitting.into_iter().map(Some).collect(),
+            one => vec![one],
+        };
+        let mut worst: f64 = 0.0;
+        for variant in variants {
+            variant.into_iter().for_each(|tile| subject.only(tile));
+            let (name, device) = (variant.map_or(case.op.name(), |tile| tile.shader), self.device.name());
+            let loose = variant.is_some_and(|tile| tile.on_matrix_units());
             for (i, (expected, got)) in expected.iter().zip(once(values, subject)?).enumerate() {
-                let loose = tile.is_some_and(|tile| tile.on_matrix_units());
                 let checked = if loose { expected.clone().on_matrix_units().check(&got) } else { expected.check(&got) };
                 let wrong = |e| Error::Verification(format!("{name} on {device}, output {i}: {e}"));
                 worst = worst.max(checked.map_err(wrong)?);
             }
-            Ok(worst)
-        };
-        let variants = self.variants(case)?;
-        if variant.is_some() || variants.is_empty() {
-            return hold(variant, subject);
         }
-        let mut each = variants.into_iter().map(|tile| hold(Some(tile), &mut self.subject(Some(tile))?));
-        each.try_fold(0.0, |worst: f64, error| Ok(worst.max(error?)))
+        Ok(worst)
     }
 
     /// Measures a whole program: a step of a stage, or the detection of an image, its host's part included.

@@ -1,6 +1,7 @@
 //! Which variant of a product is the fastest on a device.
 
 use super::case::BenchCase;
+use super::subject::Subject;
 use super::suite::Suite;
 use crate::Result;
 use crate::gpu::Tuned;
@@ -37,20 +38,33 @@ pub fn cases(programs: &[Program]) -> Vec<BenchCase> {
     all
 }
 
-/// Measures all variants of a case that have the bits of the one that shapes choose.
-pub fn tune(suite: &Suite, case: &BenchCase) -> Result<Verdict> {
-    let (mut times, mut differing, mut bits) = (Vec::new(), Vec::new(), None);
-    for tile in suite.variants(case)? {
-        let (own, median) = suite.trial(case, tile)?;
-        if *bits.get_or_insert_with(|| own.clone()) == own {
-            times.push((tile.shader, median));
-        } else {
-            differing.push(tile.shader);
-        }
+/// Measures variants one case after another; each shader is compiled once.
+pub struct Tuner {
+    suite: Suite,
+    subject: Subject,
+}
+
+impl Tuner {
+    /// On the suite's device.
+    pub fn new(suite: Suite) -> Result<Self> {
+        Ok(Self { subject: suite.subject()?, suite })
     }
-    let chosen = times[0];
-    let fastest = times.into_iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("the chosen one at least");
-    Ok(Verdict { case: case.clone(), chosen, fastest, differing })
+
+    /// Measures all variants of a case that have the bits of the one that shapes choose.
+    pub fn tune(&mut self, case: &BenchCase) -> Result<Verdict> {
+        let (mut times, mut differing, mut bits) = (Vec::new(), Vec::new(), None);
+        for tile in self.suite.variants(case)? {
+            let (own, median) = self.suite.trial(case, tile, &mut self.subject)?;
+            if *bits.get_or_insert_with(|| own.clone()) == own {
+                times.push((tile.shader, median));
+            } else {
+                differing.push(tile.shader);
+            }
+        }
+        let chosen = times[0];
+        let fastest = times.into_iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("the chosen one at least");
+        Ok(Verdict { case: case.clone(), chosen, fastest, differing })
+    }
 }
 
 impl Verdict {
@@ -97,8 +111,8 @@ mod tests {
 
         let Some(adapter) = crate::gpu::tests::adapter() else { return };
         let effort = Effort { warmup: Duration::ZERO, min_time: Duration::ZERO, slope: false };
-        let suite = Suite::new(Device::gpu(adapter), Dtype::F32, effort);
-        let verdict = tune(&suite, &cases[0]).unwrap();
+        let mut tuner = Tuner::new(Suite::new(Device::gpu(adapter), Dtype::F32, effort)).unwrap();
+        let verdict = tuner.tune(&cases[0]).unwrap();
         assert!(verdict.differing.is_empty() && verdict.fastest.1 <= verdict.chosen.1, "{verdict:?}");
     }
 }

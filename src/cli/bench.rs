@@ -168,7 +168,7 @@ fn workloads(args: &Args) -> Vec<Workload> {
 }
 
 fn wanted(args: &Args, name: &str) -> bool {
-    args.filter.is_empty() || args.filter.iter().any(|part| name.contains(part.as_str()))
+    super::named(&args.filter, name)
 }
 
 fn list(kernels: &[BenchCase], workloads: &[Workload]) -> Result<u8> {

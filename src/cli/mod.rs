@@ -122,6 +122,11 @@ impl Compute {
     }
 }
 
+/// Whether a name contains one of these parts, if there are any.
+fn named(parts: &[String], name: &str) -> bool {
+    parts.is_empty() || parts.iter().any(|part| name.contains(part.as_str()))
+}
+
 /// A time on the command line.
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=3600.0).contains(seconds));

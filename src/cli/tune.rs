@@ -5,7 +5,7 @@ use super::progress::{Meter, stopped, watch_interrupts};
 use crate::bench::measure::Effort;
 use crate::bench::row::Dtype;
 use crate::bench::suite::Suite;
-use crate::bench::tune::{Verdict, cases, tune};
+use crate::bench::tune::{Tuner, Verdict, cases};
 use crate::bench::workload::{Settings, Workload};
 use crate::data::files::write_atomic;
 use crate::gpu::Tuning;
@@ -17,10 +17,13 @@ use std::time::Duration;
 
 /// Measure which GPU variants are the fastest here, for all later commands.
 ///
-/// Takes every convolution and matrix product of the default configuration's training and detection. Variants give the same bits,
-/// and one that does not is left out, so that results do not depend on tuning. The file is taken by every command on this adapter, driver and version.
+/// Takes every convolution and matrix product of the default configuration's training and detection. Variants give the same
+/// bits, and one that does not is left out: results do not depend on tuning. Every command takes the choices on this adapter
+/// with this driver and version.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Only kernels whose name contains one of these.
+    filter: Vec<String>,
     /// Weights whose detection is tuned too.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
@@ -60,9 +63,10 @@ fn measure(args: &Args) -> Result<u8> {
     for workload in Workload::ALL {
         programs.extend(workload.programs(&settings)?);
     }
-    let cases = cases(&programs.into_iter().map(|(_, program)| program).collect::<Vec<_>>());
+    let mut cases = cases(&programs.into_iter().map(|(_, program)| program).collect::<Vec<_>>());
+    cases.retain(|case| super::named(&args.filter, case.op.name()));
     let effort = Effort { warmup: args.min_time / 4, min_time: args.min_time, slope: false };
-    let suite = Suite::new(device, Dtype::F32, effort);
+    let mut tuner = Tuner::new(Suite::new(device, Dtype::F32, effort))?;
     let (mut meter, mut tuning) = (Meter::new(args.compute.quiet), Tuning::new(&info));
     let mut text = String::new();
     for (done, case) in (1..).zip(&cases) {
@@ -70,7 +74,7 @@ fn measure(args: &Args) -> Result<u8> {
         if stopped() {
             return Err(Error::Interrupted);
         }
-        let verdict = tune(&suite, case)?;
+        let verdict = tuner.tune(case)?;
         text += &line(&verdict)?;
         tuning.choices.extend(verdict.tuned());
     }

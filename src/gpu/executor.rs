@@ -9,6 +9,8 @@ use super::pipeline::{Pipelines, UNIFORM_STRIDE};
 #[cfg(doc)]
 use crate::Error;
 use crate::Result;
+#[cfg(any(test, feature = "cli"))]
+use crate::kernel::Tile;
 use crate::kernel::{Element, Operand};
 use crate::plan::{Place, Program, Slot};
 use crate::tape::Region;
@@ -77,6 +79,12 @@ impl GpuExecutor {
             budget: launch::LAUNCH_BUDGET,
             stamped: None,
         })
+    }
+
+    /// Takes this variant wherever it fits, in programs that are loaded from now on.
+    #[cfg(any(test, feature = "cli"))]
+    pub(crate) fn only(&mut self, tile: Option<Tile>) {
+        self.choice.only = tile;
     }
 
     /// The device.
@@ -335,11 +343,6 @@ impl GpuExecutor {
     pub(super) fn poison(&self) {
         let nan = vec![f32::from_bits(0x7fff_7fff); self.arena.len];
         self.device.queue.write_buffer(&self.arena.buffer, 0, bytemuck::cast_slice(&nan));
-    }
-
-    /// Chooses the variants of programs that are loaded from now on like this.
-    pub(super) fn set_choice(&mut self, choice: Choice) {
-        self.choice = choice;
     }
 
     /// Takes the device away.

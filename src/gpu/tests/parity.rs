@@ -16,10 +16,6 @@ fn bits(outputs: &[Vec<f32>]) -> Vec<Vec<u32>> {
     outputs.iter().map(|y| y.iter().map(|v| v.to_bits()).collect()).collect()
 }
 
-fn only(tile: Tile) -> Choice {
-    Choice { only: Some(tile), ..Choice::default() }
-}
-
 fn dense(shapes: &[Shape]) -> Vec<Operand> {
     shapes.iter().map(|&shape| Operand::dense(shape)).collect()
 }
@@ -42,8 +38,8 @@ fn runs(op: &Op, gpu: &GpuExecutor) -> bool {
 /// Dense operands: parity, and the same bits from a second run, from a run cut into single workgroups, and from all variants.
 fn check_dense(case: &Case, expected: &[Expected], gpu: &mut GpuExecutor) -> Result<(), String> {
     let inputs: Vec<&[f32]> = case.inputs.iter().map(Vec::as_slice).collect();
-    let mut run = |choice: Choice, budget: u64| {
-        gpu.set_choice(choice);
+    let mut run = |tile: Option<Tile>, budget: u64| {
+        gpu.only(tile);
         gpu.set_budget(budget);
         let index = gpu.load(case.program()).map_err(|e| e.to_string())?;
         let mut again = || {
@@ -55,19 +51,19 @@ fn check_dense(case: &Case, expected: &[Expected], gpu: &mut GpuExecutor) -> Res
         };
         Ok::<_, String>((again()?, again()?))
     };
-    let (once, twice) = run(Choice::default(), u64::MAX)?;
+    let (once, twice) = run(None, u64::MAX)?;
     for (i, (got, expected)) in once.iter().zip(expected).enumerate() {
         expected.check(&wide(got)).map_err(|e| format!("output {i}: {e}"))?;
     }
     if bits(&once) != bits(&twice) {
         return Err("a second run has other bits".into());
     }
-    let (cut, _) = run(Choice::default(), 1)?;
+    let (cut, _) = run(None, 1)?;
     if bits(&once) != bits(&cut) {
         return Err("cut into single workgroups, it has other bits".into());
     }
     for tile in tiles(&case.sample).into_iter().skip(1) {
-        if bits(&run(only(tile), u64::MAX)?.0) != bits(&once) {
+        if bits(&run(Some(tile), u64::MAX)?.0) != bits(&once) {
             return Err(format!("{} has other bits", tile.shader));
         }
     }
@@ -126,9 +122,8 @@ fn every_kernel_agrees_with_its_twin() {
             false => continue,
         };
         if !case.sample.op.in_place() {
-            let tiles = tiles(&case.sample).into_iter().map(only);
-            for choice in std::iter::once(Choice::default()).chain(tiles.skip(1)) {
-                gpu.set_choice(choice);
+            for tile in std::iter::once(None).chain(tiles(&case.sample).into_iter().skip(1).map(Some)) {
+                gpu.only(tile);
                 result = result.and_then(|()| check_gaps(&case, &expected, &mut gpu));
             }
         }
@@ -144,8 +139,8 @@ fn every_f16_variant_agrees_with_its_twin() {
     let mut gpu = GpuExecutor::open(&adapter, Element::F16, Choice::default()).unwrap();
     for_each_half_case(|case, expected| {
         check_dense(case, expected, &mut gpu)?;
-        for choice in std::iter::once(Choice::default()).chain(tiles(&case.sample).into_iter().skip(1).map(only)) {
-            gpu.set_choice(choice);
+        for tile in std::iter::once(None).chain(tiles(&case.sample).into_iter().skip(1).map(Some)) {
+            gpu.only(tile);
             check_parameters(case, expected, &mut gpu)?;
         }
         Ok(())
@@ -229,8 +224,8 @@ fn samples_launch_every_variant() {
         };
         let matrix = [16, 8].into_iter().filter_map(|side| sample.op.matrix_tile(&x, &y, side));
         launched.extend(matrix.map(|tile| tile.shader));
-        let tiles = tiles(&sample).into_iter().map(only);
-        for choice in std::iter::once(Choice::default()).chain(tiles) {
+        for tile in std::iter::once(None).chain(tiles(&sample).into_iter().map(Some)) {
+            let choice = Choice { only: tile, ..Choice::default() };
             for program in &programs {
                 for step in &program.steps {
                     let launches = program.launches(step, &choice);
