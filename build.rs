@@ -92,7 +92,8 @@ type Constants<'a> = BTreeMap<&'a str, &'a str>;
 fn variants(list: &str) -> Result<Vec<(usize, Variant<'_>)>> {
     let mut axes: BTreeMap<&str, Vec<(&str, Constants)>> = BTreeMap::new();
     let mut all = Vec::new();
-    for (number, line) in (1..).zip(list.lines()).filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')) {
+    for (number, line) in (1..).zip(list.lines()).filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
+    {
         let at = |message: &str| format!("shaders/variants.txt:{number}: {message}: {line}");
         if let Some(axis) = line.strip_prefix("axis ") {
             let (name, choices) = axis.split_once(':').ok_or_else(|| at("not `axis name: choice | choice`"))?;
@@ -105,10 +106,8 @@ fn variants(list: &str) -> Result<Vec<(usize, Variant<'_>)>> {
         while let Some((axis, _)) = expanded[0].name.split_once('<').and_then(|(_, rest)| rest.split_once('>')) {
             let choices = axes.get(axis).ok_or_else(|| at("an axis that no line above defines"))?;
             let mark = format!("<{axis}>");
-            expanded = expanded
-                .iter()
-                .flat_map(|variant| choices.iter().map(|choice| variant.with(&mark, choice)))
-                .collect();
+            expanded =
+                expanded.iter().flat_map(|variant| choices.iter().map(|choice| variant.with(&mark, choice))).collect();
         }
         all.extend(expanded.into_iter().map(|variant| (number, variant)));
     }

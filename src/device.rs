@@ -2,9 +2,9 @@
 
 use crate::cpu::CpuExecutor;
 use crate::gpu::{self, Adapter, Choice, GpuExecutor, Tuning};
+use crate::kernel::Element;
 #[cfg(feature = "cli")]
 use crate::kernel::{Op, Operand, Tile};
-use crate::kernel::Element;
 use crate::plan::Program;
 use crate::tape::Region;
 use crate::timing::{Observer, Run, Timing};
@@ -123,7 +123,9 @@ impl Device {
     pub fn executor(&self) -> Result<Executor> {
         let backend = match &self.unit {
             Unit::Cpu => Backend::Cpu(CpuExecutor::new()),
-            Unit::Gpu(adapter) => Backend::Gpu(Box::new(GpuExecutor::open(adapter, self.storage, self.choice.clone())?)),
+            Unit::Gpu(adapter) => {
+                Backend::Gpu(Box::new(GpuExecutor::open(adapter, self.storage, self.choice.clone())?))
+            }
         };
         Ok(Executor { backend, observer: self.observer.clone() })
     }

@@ -114,7 +114,8 @@ impl Case {
     /// What the outputs should be as they are stored: in f16 the first is rounded once more, if the operation writes f16.
     pub fn expected(&self, random: &mut Stream) -> Vec<Expected> {
         let mut expected = self.expected_f32(random);
-        if self.storage == Element::F16 && self.sample.op.half() != Some(Half::Reads) && !moves_numbers(&self.sample.op) {
+        if self.storage == Element::F16 && self.sample.op.half() != Some(Half::Reads) && !moves_numbers(&self.sample.op)
+        {
             let Expected { exact, bounds, .. } = &mut expected[0];
             let [unit, least] = U16;
             bounds.iter_mut().zip(exact).for_each(|(bound, y)| *bound += unit * (y.abs() + *bound) + least);
@@ -127,7 +128,10 @@ impl Case {
         let exact = self.twin(op, &self.wide_inputs());
         if moves_numbers(op) {
             let zeros = |y: &Vec<f64>| vec![0.0; y.len()];
-            return exact.into_iter().map(|y| Expected { bounds: zeros(&y), magnitudes: zeros(&y), exact: y }).collect();
+            return exact
+                .into_iter()
+                .map(|y| Expected { bounds: zeros(&y), magnitudes: zeros(&y), exact: y })
+                .collect();
         }
         let magnitude: Vec<Vec<f64>> = match absolute(op) {
             Some(op) => {

@@ -57,8 +57,12 @@ impl Suite {
     /// Measures a case, in one of [`Suite::variants`] or in the one that the device chooses.
     ///
     /// # Errors
-    /// [`Error::Verification`] if a result is out of its bound.
+    /// [`Error::Verification`] if a result is out of its bound, [`Error::Limits`] if the device lacks what the kernel probes.
     pub fn kernel(&self, case: &BenchCase, variant: Option<Tile>) -> Result<Row> {
+        if self.device.is_cpu() && matches!(case.op, Op::FmaF16(_) | Op::FmaMatrix(_)) {
+            let cause = "it has neither f16 nor matrix units".into();
+            return Err(Error::Limits { device: self.device.name(), cause });
+        }
         let mut random = Stream::new(self.seed, &[]);
         let values = self.values(case, &mut random)?;
         let verified = match self.verify {

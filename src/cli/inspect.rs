@@ -106,7 +106,9 @@ pub fn run(args: Args) -> Result<u8> {
 fn plan(args: &Args, part: &str) -> Result<u8> {
     let mut programs = match (args.file.is_dir(), args.precision) {
         (true, Element::F32) => run_programs(&args.file)?,
-        (true, Element::F16) => return Err(Error::Usage("--precision f16: training is in f32; name a weights file".into())),
+        (true, Element::F16) => {
+            return Err(Error::Usage("--precision f16: training is in f32; name a weights file".into()));
+        }
         (false, Element::F32) => weights_programs(&args.file)?,
         (false, Element::F16) => {
             weights_programs(&args.file)?.into_iter().map(|(name, program)| (name, program.half())).collect()

@@ -6,6 +6,7 @@ use crate::bench::peak::Peaks;
 use crate::bench::row::Dtype;
 use crate::bench::workload::{Settings, Workload};
 use crate::data::files::write_atomic;
+use crate::kernel::Element;
 use crate::learn::config::Config;
 use crate::model::{Kind, Model};
 use crate::profile::Profile;
@@ -37,6 +38,9 @@ pub struct Args {
     /// Steps before those.
     #[arg(long, value_name = "N", default_value = "1")]
     warmup: u16,
+    /// How weights and what layers leave to each other are stored, of detection.
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Element,
     /// Where the trace goes, in the format of Chrome's trace events.
     #[arg(long, value_name = "FILE.json")]
     trace: Option<PathBuf>,
@@ -82,7 +86,10 @@ pub fn run(args: Args) -> Result<u8> {
 
 fn profile(args: &Args) -> Result<u8> {
     let settings = settings(args)?;
-    let device = args.compute.select()?;
+    if args.precision == Element::F16 && !matches!(args.what, What::Detect) {
+        return Err(Error::Usage("--precision f16 is for detect: training is in f32".into()));
+    }
+    let device = args.compute.select_storing(args.precision)?;
     let effort = Effort { warmup: Duration::ZERO, min_time: Duration::from_millis(200), slope: false };
     let peaks = if args.peak { Some(Peaks::measure(&device, Dtype::F32, &effort)?) } else { None };
     let (warmup, steps) = (args.warmup.into(), args.steps.into());

@@ -83,7 +83,11 @@ fn measure(args: &Args) -> Result<u8> {
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "create", e))?;
     }
     write_atomic(&out, serde_json::to_string_pretty(&tuning).expect("choices are JSON").as_bytes())?;
-    if args.compute.json { super::print_json(&tuning)? } else { super::print(text)? }
+    if args.compute.json {
+        super::print_json(&tuning)?
+    } else {
+        super::print(text)?
+    }
     args.compute.note(format!("{}: {} of {} products", out.display(), tuning.choices.len(), cases.len()));
     Ok(0)
 }

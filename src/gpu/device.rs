@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What shaders on matrix units need.
-pub(super) const MATRIX: wgpu::Features = wgpu::Features::SHADER_F16
-    .union(wgpu::Features::SUBGROUP)
-    .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+pub(super) const MATRIX: wgpu::Features =
+    wgpu::Features::SHADER_F16.union(wgpu::Features::SUBGROUP).union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
 
 #[expect(unsafe_code)]
 fn experimental() -> wgpu::ExperimentalFeatures {

@@ -106,7 +106,8 @@ impl GpuExecutor {
             let limit = format!(", a tensor has at most {limit} ({} has {})", slot.name, slot.bytes());
             return Err(self.device.out_of_memory(&need, limit));
         }
-        let (dispatches, blocks) = loaded::prepare(&program, &self.device, &mut self.pipelines, &self.choice, self.budget)?;
+        let (dispatches, blocks) =
+            loaded::prepare(&program, &self.device, &mut self.pipelines, &self.choice, self.budget)?;
         let uniforms = self.upload_uniforms(&blocks, &need)?;
         let output_len = program.outputs.iter().map(|&i| program.slots[i].operand.span()).sum();
         if program.arena_len > self.arena.len {

@@ -247,10 +247,12 @@ impl Kernel for Conv2d {
         }
         samples.push(Sample::normal(Self::without_epilogue(1, 0), &[[1, 1, 6, 7, 2], [1, 3, 3, 3, 2]]));
         // More ranks than an inner step has; in fours, and then what all tiles cover exactly.
-        for (kernel, ci, co, rank) in [(3, 20, 35, 21), (3, 12, 20, 3), (1, 20, 36, 18), (3, 16, 64, 4), (1, 32, 64, 5)] {
+        for (kernel, ci, co, rank) in [(3, 20, 35, 21), (3, 12, 20, 3), (1, 20, 36, 18), (3, 16, 64, 4), (1, 32, 64, 5)]
+        {
             let pad = kernel / 2;
             let op = Self { stride: 1, pad, bias: true, adapter: true, activation: Activation::Relu };
-            let (w, b, v, u) = ([1, co, kernel, kernel, ci], [1, 1, 1, 1, co], [2, rank, 1, 1, ci], [2, co, 1, 1, rank]);
+            let (w, b, v, u) =
+                ([1, co, kernel, kernel, ci], [1, 1, 1, 1, co], [2, rank, 1, 1, ci], [2, co, 1, 1, rank]);
             samples.push(Sample::normal(op, &[[1, 1, 16, 8, ci], w, b, v, u]));
         }
         samples

@@ -7,9 +7,9 @@
 //!
 //! A weight shared by all landmarks also sums over `k`: to its gradient the landmark axis is more batch.
 
+use super::matmul;
 use super::padded::Window;
 use super::tensor::expect;
-use super::matmul;
 use super::tile::{FORMS, Product, STEP, Sizes, Tile};
 use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;

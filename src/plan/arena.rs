@@ -96,8 +96,8 @@ mod tests {
             for other in live.filter(|s| !step.outputs.contains(s)) {
                 for &out in &step.outputs {
                     let (a, b) = (&program.slots[out], &program.slots[other]);
-                    let apart =
-                        a.byte_offset() + a.bytes() <= b.byte_offset() || b.byte_offset() + b.bytes() <= a.byte_offset();
+                    let apart = a.byte_offset() + a.bytes() <= b.byte_offset()
+                        || b.byte_offset() + b.bytes() <= a.byte_offset();
                     assert!(apart, "{} and {} overlap", a.name, b.name);
                 }
             }

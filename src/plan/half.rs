@@ -116,6 +116,8 @@ mod tests {
         assert_eq!(half.steps[2].inputs.iter().map(|&slot| element(slot)).collect::<Vec<_>>(), [Element::F16; 2]);
         assert_eq!(half.steps[2].cost.bytes * 2, single.steps[1].cost.bytes);
         assert_eq!(half.region_bytes(Region::Ema) * 2, single.region_bytes(Region::Ema));
-        assert!(single.slots.iter().all(|slot| slot.element == Element::F32) && half.arena_bytes() < single.arena_bytes());
+        assert!(
+            single.slots.iter().all(|slot| slot.element == Element::F32) && half.arena_bytes() < single.arena_bytes()
+        );
     }
 }

@@ -159,11 +159,7 @@ impl Program {
     }
 
     /// The GPU launches of a step, in the variants that are chosen and for how its operands are stored.
-    pub(crate) fn launches(
-        &self,
-        step: &Step,
-        choice: &Choice,
-    ) -> Vec<Dispatch> {
+    pub(crate) fn launches(&self, step: &Step, choice: &Choice) -> Vec<Dispatch> {
         let (x, y) = (self.operands(&step.inputs), self.operands(&step.outputs));
         let half = |slots: &[usize]| slots.iter().any(|&slot| self.slots[slot].element == Element::F16);
         let (reads, writes) = (half(&step.inputs), half(&step.outputs));
@@ -178,7 +174,8 @@ impl Program {
             (true, true) => &["_f16"],
         };
         for launch in &mut launches {
-            let mut variants = suffixes.iter().filter_map(|suffix| shaders::find(&format!("{}{suffix}", launch.shader)));
+            let mut variants =
+                suffixes.iter().filter_map(|suffix| shaders::find(&format!("{}{suffix}", launch.shader)));
             launch.shader = variants.next().map_or(launch.shader, |variant| variant.name);
         }
         launches

@@ -78,8 +78,7 @@ const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#008563", "#b1528f", "#6d747d
 /// The arena over time as SVG: steps to the right, bytes upwards, a box a tensor. Boxes do not overlap.
 pub fn chart(name: &str, program: &Program) -> String {
     let x = |step: usize| MARGIN + step as f64 / (program.steps.len() + 2) as f64 * (WIDTH - 2.0 * MARGIN);
-    let y =
-        |byte: u64| HEIGHT - MARGIN - byte as f64 / program.arena_bytes().max(1) as f64 * (HEIGHT - 2.0 * MARGIN);
+    let y = |byte: u64| HEIGHT - MARGIN - byte as f64 / program.arena_bytes().max(1) as f64 * (HEIGHT - 2.0 * MARGIN);
     let title = format!(
         "{name}: arena {}, {} steps, without sharing {}",
         si(program.arena_bytes() as f64, "B"),

@@ -5,7 +5,7 @@
 
 use super::{GpuExecutor, executor, half_adapter, skip};
 use crate::gpu::{Choice, shaders};
-use crate::kernel::{Element, Op, Operand, Sample, Shape, Tile};
+use crate::kernel::{Element, Half, Op, Operand, Sample, Shape, Tile};
 use crate::parity::{Case, Expected, STATE, shapes, wide};
 use crate::plan::Program;
 use crate::random::Stream;
@@ -132,13 +132,17 @@ fn every_kernel_agrees_with_its_twin() {
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Of what has f16 variants: dense operands, and parameters.
+/// Of what has f16 variants: dense operands, and parameters. All variants have the same bits here too.
 #[test]
 fn every_f16_variant_agrees_with_its_twin() {
     let Some(adapter) = half_adapter() else { return };
     let mut gpu = GpuExecutor::open(&adapter, Element::F16, Choice::default()).unwrap();
     for_each_half_case(|case, expected| {
         check_dense(case, expected, &mut gpu)?;
+        // What only writes f16 has inputs that f16 cannot hold.
+        if case.sample.op.half() == Some(Half::Writes) {
+            return Ok(());
+        }
         for tile in std::iter::once(None).chain(tiles(&case.sample).into_iter().skip(1).map(Some)) {
             gpu.only(tile);
             check_parameters(case, expected, &mut gpu)?;
@@ -192,8 +196,7 @@ fn for_each_half_case(mut check: impl FnMut(&Case, &[Expected]) -> Result<(), St
 /// Inputs as a frozen model's parameters: what comes after the landmark's own has gaps.
 fn check_parameters(case: &Case, expected: &[Expected], gpu: &mut GpuExecutor) -> Result<(), String> {
     let mut tape = Tape::new();
-    let x: Vec<_> =
-        case.sample.inputs.iter().map(|&(s, _)| tape.parameter(Region::Ema, "x", s, Init::Zeros)).collect();
+    let x: Vec<_> = case.sample.inputs.iter().map(|&(s, _)| tape.parameter(Region::Ema, "x", s, Init::Zeros)).collect();
     let y = tape.push(case.sample.op.clone(), &x).unwrap();
     y.into_iter().for_each(|y| tape.output(y));
     let layout = tape.layout(Region::Ema);
