@@ -91,7 +91,9 @@ impl Device {
             }
         };
         self.choice.matrix = None;
-        if let Some(side) = adapter.info.matrix.filter(|_| storage == Element::F16) {
+        // A CPU that plays matrix units is slower than one that plays plain shaders.
+        let wanted = storage == Element::F16 && !adapter.info.software;
+        if let Some(side) = adapter.info.matrix.filter(|_| wanted) {
             match gpu::matrix::check(adapter, side) {
                 Ok(()) => {
                     self.choice.matrix = Some(side);

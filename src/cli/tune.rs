@@ -82,7 +82,7 @@ fn measure(args: &Args) -> Result<u8> {
     if let Some(folder) = out.parent() {
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "create", e))?;
     }
-    write_atomic(&out, serde_json::to_string_pretty(&tuning).expect("choices are JSON").as_bytes())?;
+    write_atomic(&out, serde_json::to_string(&tuning).expect("choices are JSON").as_bytes())?;
     if args.compute.json {
         super::print_json(&tuning)?
     } else {
