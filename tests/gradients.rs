@@ -14,8 +14,20 @@ const CONSTANT: [(&str, &[usize]); 4] =
     [("sample_points", &[1]), ("spatial_cross_entropy", &[1, 2]), ("focal_bce", &[1]), ("masked_l1", &[1, 2])];
 
 /// Kernels without a gradient, besides the gradients themselves.
-const FINAL: [&str; 9] =
-    ["fill", "target_maps", "soft_argmax", "warp_augment", "block_squares", "adamw", "fma", "copy", "workgroup_reads"];
+const FINAL: [&str; 12] = [
+    "fill",
+    "convert",
+    "target_maps",
+    "soft_argmax",
+    "warp_augment",
+    "block_squares",
+    "adamw",
+    "fma",
+    "fma_f16",
+    "fma_matrix",
+    "copy",
+    "workgroup_reads",
+];
 
 /// Elements of an input that are checked.
 const ELEMENTS: usize = 24;
