@@ -254,8 +254,12 @@ pub fn detection(header: &Header, images: &[GrayImage]) -> Result<Programs> {
 /// Every landmark's labels: where the phantoms have it.
 fn labels(dataset: &Dataset, points: &[Vec<Point>]) -> Vec<PseudoLabels> {
     let stored = |k: usize| (0..points.len()).map(|image| dataset.stored(image, points[image][k])).collect();
-    let label =
-        |k| PseudoLabels { points: stored(k), weights: vec![1.0; points.len()], expected: vec![None; points.len()] };
+    let label = |k| PseudoLabels {
+        points: stored(k),
+        weights: vec![1.0; points.len()],
+        trust: vec![1.0; points.len()],
+        expected: vec![None; points.len()],
+    };
     (0..points.first().map_or(0, Vec::len)).map(label).collect()
 }
 

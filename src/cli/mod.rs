@@ -11,6 +11,7 @@ mod detect;
 mod devices;
 mod eval;
 mod inspect;
+mod merge;
 mod pages;
 mod profile;
 mod progress;
@@ -46,6 +47,7 @@ pub struct Cli {
 enum Command {
     Demo(demo::Args),
     Train(train::Args),
+    Merge(merge::Args),
     Detect(detect::Args),
     Eval(eval::Args),
     Compare(compare::Args),
@@ -60,6 +62,7 @@ pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Train(args) => train::run(args),
+        Command::Merge(args) => merge::run(args),
         Command::Detect(args) => detect::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Compare(args) => compare::run(args),

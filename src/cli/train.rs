@@ -17,6 +17,7 @@ use crate::report::{Provenance, Report};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -40,6 +41,10 @@ pub struct Args {
     /// What to train. `joint` is a baseline that only comparisons need; it can be left out, or added later with --resume.
     #[arg(long, value_name = "STAGE,..", value_delimiter = ',', default_value = "match,joint,single,fuse")]
     stages: Vec<Stage>,
+    /// Train single models of these landmarks alone, counted from 0, and leave them as a part that `onemark merge` puts beside
+    /// others; with --resume on a run that has its `match` stage.
+    #[arg(long, value_name = "FIRST..END", value_parser = part, requires = "resume")]
+    part: Option<Part>,
     /// Go on with the run in --out where it stopped, with its settings.
     #[arg(long)]
     resume: bool,
@@ -48,6 +53,16 @@ pub struct Args {
     spacing: Option<f64>,
     #[command(flatten)]
     compute: super::Compute,
+}
+
+/// Landmarks `start..end`.
+#[derive(Clone)]
+struct Part(Range<usize>);
+
+fn part(text: &str) -> Result<Part, String> {
+    let bound = |text: &str| text.trim().parse::<usize>().map_err(|_| format!("`{text}` is not a number"));
+    let (start, end) = text.split_once("..").ok_or("expected FIRST..END, such as 0..5")?;
+    Ok(Part(bound(start)?..bound(end)?))
 }
 
 /// A stage as it is named on the command line.
@@ -104,12 +119,19 @@ fn train(args: &Args) -> Result<u8> {
     let device = args.compute.select()?;
     info.write(&run, &config)?;
     let mut meter = Meter::new(args.compute.quiet);
-    let trained = Pipeline::new(&task, config, &device, &run, &mut meter).train(&kinds);
+    let mut pipeline = Pipeline::new(&task, config, &device, &run, &mut meter);
+    let trained = match &args.part {
+        Some(Part(landmarks)) => pipeline.train_part(landmarks.clone()),
+        None => pipeline.train(&kinds),
+    };
     if trained.is_err() {
         meter.close();
     }
     trained?;
     meter.close();
+    if args.part.is_some() {
+        return report(args, &run, start);
+    }
     page(args, &run, &device, &task, &names, start)?;
     report(args, &run, start)
 }

@@ -89,7 +89,7 @@ impl Config {
         let native = sizes.iter().flatten().copied().max().unwrap_or(self.local_side);
         let local = self.local_side.min(native);
         self.local_side = best_side(sizes, local);
-        self.global_side = best_side(sizes, self.global_side.min((local / 2).max(32)));
+        self.global_side = best_side(sizes, self.global_side.min((native / 2).max(32)));
         self
     }
 }
@@ -161,6 +161,7 @@ impl Config {
         optimizer("joint", &joint.optimizer)?;
         augment("joint", &joint.augment)?;
 
+        whole("single.rounds", single.rounds, 1..=100)?;
         whole("single.steps", single.steps, STEPS)?;
         whole("single.batch", single.batch, BATCH)?;
         whole("single.template", single.template, 0..=single.batch)?;

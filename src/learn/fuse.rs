@@ -115,7 +115,11 @@ impl<'a> FuseTraining<'a> {
                         Stream::new(self.seed, &key(index)).index(self.dataset.len())
                     };
                     // The teacher's heatmap is worth learning even where its label is doubted.
-                    Labelled { image, point: labels.points[image], weight: labels.weights[image].max(0.3) }
+                    Labelled {
+                        image,
+                        point: labels.points[image],
+                        weight: labels.weights[image].max(0.3 * labels.trust[image]),
+                    }
                 })
                 .collect();
             let augment = |index: usize| Stream::new(self.seed ^ 0x5eed, &key(index));

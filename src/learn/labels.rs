@@ -15,6 +15,8 @@ pub struct PseudoLabels {
     pub points: Vec<Point>,
     /// Weight in the loss, in [0, 1].
     pub weights: Vec<f64>,
+    /// How far the arrangement of all landmarks bears each out, in [0, 1]: its share in the weight, whatever updates say.
+    pub trust: Vec<f64>,
     /// Where all matched landmarks together put this one, where that is known: the shape gate compares with it.
     pub expected: Vec<Option<Point>>,
 }
@@ -99,6 +101,7 @@ impl PseudoLabels {
         Self {
             points: self.points.iter().enumerate().map(|(i, &p)| map(i, p)).collect(),
             weights: self.weights.clone(),
+            trust: self.trust.clone(),
             expected: self.expected.iter().enumerate().map(|(i, p)| p.map(|p| map(i, p))).collect(),
         }
     }
@@ -144,7 +147,7 @@ impl PseudoLabels {
                     log.moved += step;
                     let blend = |axis: usize| self.points[i][axis] + gates.blend * (new[axis] - self.points[i][axis]);
                     self.points[i] = [blend(0), blend(1)];
-                    self.weights[i] = (peak(pair) / median).clamp(0.1, 1.0);
+                    self.weights[i] = self.trust[i] * (peak(pair) / median).clamp(0.1, 1.0);
                 }
             }
         }
@@ -177,7 +180,8 @@ pub fn settle(labels: &mut [PseudoLabels], dataset: &Dataset, template: usize, m
         for (k, labels) in labels.iter_mut().enumerate() {
             labels.points[i] = dataset.stored(i, settled.points[k]);
             labels.expected[i] = Some(dataset.stored(i, settled.expected[k]));
-            labels.weights[i] *= settled.trust[k];
+            labels.weights[i] *= settled.trust[k] / labels.trust[i].max(1e-9);
+            labels.trust[i] = settled.trust[k];
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod labels;
 pub mod matching;
 pub mod pipeline;
 pub mod propose;
+pub mod rounds;
 pub mod shape;
 pub mod shape_model;
 pub mod single;

@@ -131,6 +131,7 @@ pub fn pseudo_labels(
             points: proposals.iter().enumerate().map(|(i, p)| dataset.stored(i, p[k].point)).collect(),
             expected: proposals.iter().enumerate().map(|(i, p)| Some(dataset.stored(i, p[k].expected))).collect(),
             weights: proposals.iter().map(|p| weight(&p[k]).max(0.05)).collect(),
+            trust: vec![1.0; proposals.len()],
         };
         labels.points[template] = dataset.stored(template, annotation[k]);
         labels.weights[template] = 1.0;

@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SingleConfig {
-    /// Training steps.
+    /// How often the models are trained from their start, each time on the labels that the last models left.
+    pub rounds: usize,
+    /// Training steps of a round.
     pub steps: usize,
     /// Crops a landmark and step.
     pub batch: usize,
@@ -32,7 +34,14 @@ pub struct SingleConfig {
 
 impl Default for SingleConfig {
     fn default() -> Self {
-        Self { steps: 300, batch: 16, template: 4, update: Updates::default(), optimizer: Optimizer::default() }
+        Self {
+            rounds: 1,
+            steps: 300,
+            batch: 16,
+            template: 4,
+            update: Updates::default(),
+            optimizer: Optimizer::default(),
+        }
     }
 }
 
