@@ -165,7 +165,7 @@ impl From<gpu::DeviceInfo> for DeviceInfo {
 }
 
 /// Bytes of memory that the system would give, where it says so.
-fn available_memory() -> Option<u64> {
+pub fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)

@@ -1,6 +1,6 @@
 //! `onemark bench`: how fast each kernel and each program is on a device, and whether it is right.
 
-use super::progress::{Meter, stopped, watch_interrupts};
+use super::progress::{stopped, watch_interrupts};
 use crate::bench::case::{BenchCase, cases};
 use crate::bench::compare::{compare, slower};
 use crate::bench::format::{Format, Results};
@@ -203,7 +203,7 @@ fn measure(
     let mut results =
         Results { onemark: env!("CARGO_PKG_VERSION").into(), peaks: suite.peaks.clone(), rows: Vec::new() };
     let mut wrong = Vec::new();
-    let (mut meter, mut done, total) = (Meter::new(args.compute.quiet), 0, kernels.len() + workloads.len());
+    let (mut meter, mut done, total) = (args.compute.meter(), 0, kernels.len() + workloads.len());
     let mut begin = |done: &mut usize| {
         *done += 1;
         meter.show(Progress { stage: "bench", done: *done, total, loss: None });

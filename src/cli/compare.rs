@@ -4,7 +4,7 @@ use super::contest::{Named, Summary, contest, seesaw};
 use super::demo::{conclusion, table};
 use super::eval::Length;
 use super::pages;
-use super::progress::{Meter, watch_interrupts};
+use super::progress::watch_interrupts;
 use super::pseudo_labels;
 use super::run_info::RunInfo;
 use crate::data::files::write_atomic;
@@ -54,7 +54,7 @@ pub fn run(args: Args) -> Result<u8> {
     let (out, spacing) = (out.unwrap_or_else(|| run.join("compare")), length.spacing());
     compute.install(|| {
         let device = compute.select()?;
-        let mut meter = Meter::new(compute.quiet);
+        let mut meter = compute.meter();
         let result = compare(&run, &images, &truth, spacing, &out, &device, &mut meter);
         meter.close();
         let (summary, table) = result?;

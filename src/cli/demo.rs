@@ -1,7 +1,7 @@
 //! `onemark demo`: the whole job on procedural phantoms of a hand, from one annotated image to a fused detector.
 
 use super::contest::{Contender, Named, Summary, contest, seesaw};
-use super::progress::{Meter, watch_interrupts};
+use super::progress::watch_interrupts;
 use super::run_info::RunInfo;
 use super::{pages, pseudo_labels};
 use crate::data::gray::GrayImage;
@@ -91,7 +91,7 @@ pub fn run(args: Args) -> Result<u8> {
     let Args { out, seed, compute } = args;
     compute.install(|| {
         let device = compute.select()?;
-        let mut meter = Meter::new(compute.quiet);
+        let mut meter = compute.meter();
         let result = demo(&out, &device, seed, &mut meter);
         meter.close();
         let (summary, table) = result?;

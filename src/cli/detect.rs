@@ -1,6 +1,6 @@
 //! `onemark detect`: weights and images in, landmarks out.
 
-use super::progress::{Meter, stopped, watch_interrupts};
+use super::progress::{stopped, watch_interrupts};
 use super::sheet::Sheet;
 use crate::data::files::remove_leftovers;
 use crate::data::gray::GrayImage;
@@ -24,7 +24,8 @@ use std::time::Instant;
 /// what --resume may keep.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Images: files, folders or patterns such as 'scans/*.png' (PNG, JPEG, TIFF, BMP).
+    /// Images: files, folders or patterns such as 'scans/*.png' (PNG, JPEG, TIFF, BMP); `-` reads more of them from stdin, one
+    /// a line.
     #[arg(required = true)]
     images: Vec<String>,
     /// Weights that `onemark train` wrote.
@@ -41,6 +42,20 @@ pub struct Args {
     resume: bool,
     #[command(flatten)]
     compute: super::Compute,
+}
+
+/// The images that are named, with those that stdin lists in the place of `-`.
+fn listed(images: &[String]) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for image in images {
+        if image == "-" {
+            let text = std::io::read_to_string(std::io::stdin()).map_err(|e| Error::io("stdin", "read", e))?;
+            all.extend(text.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(String::from));
+        } else {
+            all.push(image.clone());
+        }
+    }
+    Ok(all)
 }
 
 /// Longer side of a picture, at most.
@@ -141,7 +156,7 @@ fn redraw(done: &[&Job], sheet: &mut Sheet) -> Result<()> {
 /// Looks at images one by one; returns those that cannot be read.
 fn look(args: &Args, model: Model, todo: &[&Job], jobs: &[Job], sheet: &mut Sheet) -> Result<Vec<Failure>> {
     let mut detector = Detector::new(model, &args.compute.select()?);
-    let mut meter = Meter::new(args.compute.quiet);
+    let mut meter = args.compute.meter();
     let (mut done, mut failed) = (0, Vec::new());
     for batch in todo.chunks(READ_AHEAD) {
         let images: Vec<Result<GrayImage>> = batch.par_iter().map(|job| read_gray(&job.path)).collect();
@@ -211,7 +226,7 @@ impl Job {
 }
 
 fn jobs(args: &Args) -> Result<Vec<Job>> {
-    let paths = expand_inputs(&args.images)?;
+    let paths = expand_inputs(&listed(&args.images)?)?;
     if let Some(folder) = &args.overlay {
         check_overlay(folder, &paths)?;
     }

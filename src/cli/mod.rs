@@ -4,13 +4,17 @@
 
 mod bench;
 mod compare;
+mod completions;
 mod config;
 mod contest;
 mod demo;
 mod detect;
 mod devices;
+mod doctor;
 mod eval;
+mod init;
 mod inspect;
+mod man;
 mod merge;
 mod pages;
 mod profile;
@@ -55,6 +59,10 @@ enum Command {
     Profile(profile::Args),
     Devices(devices::Args),
     Inspect(inspect::Args),
+    Init(init::Args),
+    Doctor(doctor::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Does what the arguments say; returns the exit code.
@@ -70,6 +78,10 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Profile(args) => profile::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Init(args) => init::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     }
 }
 
@@ -85,6 +97,9 @@ pub struct Compute {
     /// Say nothing on stderr but errors.
     #[arg(long, short)]
     pub quiet: bool,
+    /// Progress on stderr: a line for people, or a JSON object a line for programs.
+    #[arg(long, value_enum, default_value = "text", value_name = "FORM", conflicts_with = "quiet")]
+    pub progress: progress::Form,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
@@ -103,6 +118,11 @@ impl Compute {
         let (device, why) = Device::select(&self.device)?;
         self.note(format!("device: {why}"));
         Ok(if traced() { device.observed(Arc::new(trace)) } else { device })
+    }
+
+    /// What shows how far the work is.
+    pub fn meter(&self) -> progress::Meter {
+        progress::Meter::new(if self.quiet { None } else { Some(self.progress) })
     }
 
     /// A line on stderr, unless quiet.

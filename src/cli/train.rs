@@ -1,7 +1,7 @@
 //! `onemark train`: images and one annotation in, a run's folder with weights out.
 
 use super::contest::Named;
-use super::progress::{Meter, watch_interrupts};
+use super::progress::watch_interrupts;
 use super::run_info::RunInfo;
 use super::{config, pages};
 use crate::data::gray::GrayImage;
@@ -118,7 +118,7 @@ fn train(args: &Args) -> Result<u8> {
     info.check(&run)?;
     let device = args.compute.select()?;
     info.write(&run, &config)?;
-    let mut meter = Meter::new(args.compute.quiet);
+    let mut meter = args.compute.meter();
     let mut pipeline = Pipeline::new(&task, config, &device, &run, &mut meter);
     let trained = match &args.part {
         Some(Part(landmarks)) => pipeline.train_part(landmarks.clone()),

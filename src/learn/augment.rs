@@ -34,6 +34,7 @@ impl View {
 
 /// Strength of the augmentation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Augment {
     /// Scales are drawn between 1 / this and this, uniformly in the logarithm.

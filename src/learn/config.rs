@@ -18,6 +18,7 @@ use std::ops::RangeInclusive;
 
 /// Where pseudo-labels start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum InitialLabels {
     /// Where stage 1 matches the template's landmarks.
@@ -28,6 +29,7 @@ pub enum InitialLabels {
 
 /// All settings. Every length is in pixels of a working resolution or a share of one, so that one default serves all anatomies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Seed of everything random.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 /// The network and its crops.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct CropConfig {
     /// Side of a crop, pixels of the local resolution.

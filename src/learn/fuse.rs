@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 /// Settings of the stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct FuseConfig {
     /// Training steps.

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 /// Settings of the baseline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct JointConfig {
     /// Training steps.

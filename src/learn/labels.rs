@@ -23,6 +23,7 @@ pub struct PseudoLabels {
 
 /// Gates of an update. Lengths are shares of a crop's side, so that they hold for any anatomy and resolution.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Gates {
     /// Largest spread between the two views of an update.
@@ -45,6 +46,7 @@ impl Default for Gates {
 
 /// When pseudo-labels are updated, and through which gates.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Updates {
     /// Steps between updates; 0 freezes the labels.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// How matches are checked. Lengths are shares of the image's longer side.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct ProposeConfig {
     /// Augmented views of the template whose features are averaged.

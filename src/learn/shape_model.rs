@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 /// Settings of the shape model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct ShapeConfig {
     /// Standard deviation of a good label's error, as a share of the template's longer side, such as 0.006; 0 goes without a

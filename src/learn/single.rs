@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 /// Settings of the stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct SingleConfig {
     /// How often the models are trained from their start, each time on the labels that the last models left.

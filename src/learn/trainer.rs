@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// Optimiser settings of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Optimizer {
     /// Peak learning rate.
