@@ -29,8 +29,8 @@ pub fn run(args: Args) -> Result<u8> {
 struct Entry {
     /// Its dotted key.
     key: String,
-    /// Its line of TOML.
-    line: String,
+    /// Its default as TOML; none for the head of a section.
+    value: Option<String>,
     /// What the code says of it.
     doc: String,
 }
@@ -42,14 +42,15 @@ fn entries() -> Vec<Entry> {
     let mut section = String::new();
     let mut all = Vec::new();
     for line in defaults.lines().filter(|line| !line.is_empty()) {
-        let key = match line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            Some(name) => {
+        let (key, value) = match line.split_once(" = ") {
+            Some((name, value)) => (section.clone() + name, Some(value.into())),
+            None => {
+                let name = line.trim_matches(['[', ']']);
                 section = format!("{name}.");
-                name.to_string()
+                (name.into(), None)
             }
-            None => section.clone() + line.split(" =").next().unwrap_or_default(),
         };
-        all.push(Entry { doc: doc(&schema, &key), key, line: line.into() });
+        all.push(Entry { doc: doc(&schema, &key), key, value });
     }
     all
 }
@@ -78,12 +79,15 @@ fn resolve<'a>(property: &'a Value, root: &'a Value) -> &'a Value {
 fn settings() -> String {
     let mut text =
         String::from("# Settings of `onemark train`, with their defaults. What is left out keeps its default.\n\n");
-    for Entry { line, doc, .. } in entries() {
-        if line.starts_with('[') {
+    for Entry { key, value, doc } in entries() {
+        if value.is_none() {
             text.push('\n');
         }
         wrapped(&doc, 100).iter().for_each(|words| text += &format!("# {words}\n"));
-        text += &format!("{line}\n");
+        text += &match (value, key.rsplit('.').next()) {
+            (Some(value), Some(name)) => format!("{name} = {value}\n"),
+            _ => format!("[{key}]\n"),
+        };
     }
     text
 }
@@ -113,10 +117,10 @@ mod tests {
             "# Settings\n\nMade from the code's comments by a test of `src/cli/init.rs`; `onemark init` writes the same as a file to \
              edit. A\nsetting is given by `--config FILE` or `--set section.key=value`.\n\n| setting | default | what it is |\n|---|---|---|\n",
         );
-        for Entry { key, line, doc } in entries() {
-            text += &match line.split_once(" = ") {
+        for Entry { key, value, doc } in entries() {
+            text += &match value {
                 None => format!("| **{key}** | | {doc} |\n"),
-                Some((_, value)) => format!("| `{key}` | `{value}` | {doc} |\n"),
+                Some(value) => format!("| `{key}` | `{value}` | {doc} |\n"),
             };
         }
         text
