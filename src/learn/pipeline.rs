@@ -94,7 +94,7 @@ impl Stage for FuseTraining<'_> {
         &mut self.trainer
     }
     fn advance(&mut self, step: usize) -> Result<(Vec<f64>, Vec<UpdateLog>)> {
-        Ok((self.step(step)?, vec![]))
+        Ok((self.step(step)?.to_vec(), vec![]))
     }
 }
 
@@ -103,7 +103,7 @@ impl Stage for SingleTraining<'_> {
         &mut self.trainer
     }
     fn advance(&mut self, step: usize) -> Result<(Vec<f64>, Vec<UpdateLog>)> {
-        let losses = self.step(step)?;
+        let losses = self.step(step)?.to_vec();
         let updates = if self.updates_after(step) { self.update(step)? } else { vec![] };
         Ok((losses, updates))
     }
@@ -117,7 +117,7 @@ impl Stage for JointTraining<'_> {
         &mut self.trainer
     }
     fn advance(&mut self, step: usize) -> Result<(Vec<f64>, Vec<UpdateLog>)> {
-        let losses = self.step(step)?;
+        let losses = self.step(step)?.to_vec();
         let updates = if self.updates_after(step) { self.update(step)? } else { vec![] };
         Ok((losses, updates))
     }
