@@ -246,13 +246,22 @@ impl Executor {
 
     /// Runs a program on its inputs, in the order of their declaration; returns its outputs.
     pub fn run(&mut self, index: usize, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+        let mut outputs = Vec::new();
+        self.run_into(index, inputs, &mut outputs)?;
+        Ok(outputs)
+    }
+
+    /// The same, but for the outputs: they replace what `outputs` holds, in its memory where that suffices.
+    pub fn run_into(&mut self, index: usize, inputs: &[&[f32]], outputs: &mut Vec<Vec<f32>>) -> Result<()> {
         if let Some(observer) = self.observer.clone() {
-            return self.run_observed(index, inputs, &observer);
+            *outputs = self.run_observed(index, inputs, &observer)?;
+            return Ok(());
         }
         match &mut self.backend {
-            Backend::Cpu(cpu) => Ok(cpu.run(index, inputs)),
-            Backend::Gpu(gpu) => gpu.run(index, inputs),
+            Backend::Cpu(cpu) => cpu.run_into(index, inputs, outputs),
+            Backend::Gpu(gpu) => *outputs = gpu.run(index, inputs)?,
         }
+        Ok(())
     }
 
     fn run_observed(&mut self, index: usize, inputs: &[&[f32]], observer: &Observer) -> Result<Vec<Vec<f32>>> {

@@ -263,6 +263,6 @@ fn labels(dataset: &Dataset, points: &[Vec<Point>]) -> Vec<PseudoLabels> {
     (0..points.first().map_or(0, Vec::len)).map(label).collect()
 }
 
-fn mean(losses: Vec<f64>) -> Option<f64> {
+fn mean(losses: &[f64]) -> Option<f64> {
     Some(losses.iter().sum::<f64>() / losses.len().max(1) as f64)
 }

@@ -88,7 +88,7 @@ impl Kernel for Activate {
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let n = x[0].shape().n;
-        y[0].images().into_par_iter().enumerate().for_each(|(i, to)| {
+        y[0].images().enumerate().for_each(|(i, to)| {
             to.copy_from_slice(x[0].image(i / n, i % n));
             self.activation.apply(to);
         });
@@ -128,7 +128,7 @@ impl Kernel for ActivateGrad {
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let n = x[0].shape().n;
-        y[0].images().into_par_iter().enumerate().for_each(|(i, to)| {
+        y[0].images().enumerate().for_each(|(i, to)| {
             let (out, dy) = (x[0].image(i / n, i % n), x[1].image(i / n, i % n));
             self.activation.backward(out, dy, to);
         });

@@ -31,7 +31,7 @@ impl Kernel for Concat {
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let Shape { n, c: a, .. } = x[0].shape();
         let b = x[1].shape().c;
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+        y[0].images().enumerate().for_each(|(i, y)| {
             let (left, right) = (x[0].image(i / n, i % n), x[1].image(i / n, i % n));
             for ((y, left), right) in y.chunks_exact_mut(a + b).zip(left.chunks_exact(a)).zip(right.chunks_exact(b)) {
                 y[..a].copy_from_slice(left);
@@ -94,7 +94,7 @@ impl Kernel for SliceChannels {
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let Shape { n, c, .. } = x[0].shape();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+        y[0].images().enumerate().for_each(|(i, y)| {
             let x = x[0].image(i / n, i % n);
             for (y, x) in y.chunks_exact_mut(self.len).zip(x.chunks_exact(c)) {
                 y.copy_from_slice(&x[self.start..self.start + self.len]);
@@ -141,7 +141,7 @@ impl Kernel for PadChannels {
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let Shape { n, c, .. } = x[0].shape();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+        y[0].images().enumerate().for_each(|(i, y)| {
             let x = x[0].image(i / n, i % n);
             y.fill(T::zero());
             for (y, x) in y.chunks_exact_mut(self.total).zip(x.chunks_exact(c)) {

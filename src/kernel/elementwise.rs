@@ -61,7 +61,7 @@ impl Kernel for Binary {
         };
         let (sa, sb) = (strides(x[0].shape()), strides(x[1].shape()));
         let same = x[0].shape().with_k(1) == x[1].shape().with_k(1);
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+        y[0].images().enumerate().for_each(|(i, y)| {
             let (k, n) = (i / batch, i % batch);
             let (a, b) = (x[0].image(k, n), x[1].image(k, n));
             if same {
@@ -143,7 +143,7 @@ impl Kernel for ScaleShift {
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let n = x[0].shape().n;
         let (scale, shift) = (T::of(self.scale.into()), T::of(self.shift.into()));
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+        y[0].images().enumerate().for_each(|(i, y)| {
             let x = x[0].image(i / n, i % n);
             y.iter_mut().zip(x).for_each(|(y, &x)| *y = scale * x + shift);
         });

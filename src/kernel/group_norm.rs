@@ -13,6 +13,7 @@
 //! `x: [k, n, h, w, c]`, `gamma, beta: [k, 1, 1, 1, c]`, statistics `[k, n, 1, groups, 2]` hold mu and r.
 
 use super::activation::Activation;
+use super::columns::{Columns, WIDTH};
 use super::tensor::expect;
 use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
@@ -31,30 +32,6 @@ pub struct GroupNorm {
     pub groups: usize,
     /// Epilogue.
     pub activation: Activation,
-}
-
-/// Two sums over pixels for each channel: of `f(channel, x, y)` for the pixels' values in two images. Rows of pixels are
-/// summed apart, then together: short chains of additions keep rounding small in f32.
-fn channel_sums<T: Real>(x: &[T], y: &[T], c: usize, f: impl Fn(usize, T, T) -> (T, T)) -> Vec<(T, T)> {
-    const CHUNK: usize = 64;
-    let mut total = vec![(T::zero(), T::zero()); c];
-    let (mut first, mut second) = (vec![T::zero(); c], vec![T::zero(); c]);
-    for (x, y) in x.chunks(CHUNK * c).zip(y.chunks(CHUNK * c)) {
-        first.fill(T::zero());
-        second.fill(T::zero());
-        for (x, y) in x.chunks_exact(c).zip(y.chunks_exact(c)) {
-            let sums = first.iter_mut().zip(&mut second);
-            for (channel, ((first, second), (&x, &y))) in sums.zip(x.iter().zip(y)).enumerate() {
-                let (a, b) = f(channel, x, y);
-                *first += a;
-                *second += b;
-            }
-        }
-        for (total, (&a, &b)) in total.iter_mut().zip(first.iter().zip(&second)) {
-            *total = (total.0 + a, total.1 + b);
-        }
-    }
-    total
 }
 
 /// How the GPU cuts an image's pixels and channels into workgroups: see `shaders/lib/reduce_lanes.wgsl`.
@@ -115,15 +92,12 @@ fn sums(norm_groups: usize, k: usize, operands: [(&[Operand], usize); 3]) -> Dis
     Dispatch::new("group_norm_sums", params, &[x, statistics, dy, Bind::Scratch], groups)
 }
 
-/// Means over each group of two quantities.
-fn group_means<T: Real>(sums: &[(T, T)], groups: usize, pixels: usize) -> Vec<(T, T)> {
-    let per = sums.len() / groups;
-    let count = T::of((pixels * per) as f64);
-    let mean = |group: &[(T, T)]| {
-        let (a, b) = group.iter().fold((T::zero(), T::zero()), |sum, &(a, b)| (sum.0 + a, sum.1 + b));
-        (a / count, b / count)
-    };
-    sums.chunks(per).map(mean).collect()
+/// Adds two sums of each of the columns' channels to those of its group.
+fn add_to_groups<T: Real>(columns: Columns, [a, b]: &[[T; WIDTH]; 2], per: usize, groups: &mut [T]) {
+    for (j, channel) in columns.channels().enumerate() {
+        groups[channel / per * 2] += a[j];
+        groups[channel / per * 2 + 1] += b[j];
+    }
 }
 
 impl Kernel for GroupNorm {
@@ -150,31 +124,37 @@ impl Kernel for GroupNorm {
         let shape = x[0].shape();
         let (c, pixels, per) = (shape.c, shape.pixels(), shape.c / self.groups);
         let [y, stats] = y else { unreachable!("two outputs are inferred") };
-        y.images().into_par_iter().zip(stats.images()).enumerate().for_each(|(i, (y, stats))| {
+        y.images().zip(stats.images()).enumerate().for_each(|(i, (y, stats))| {
             let (k, n) = (i / shape.n, i % shape.n);
             let x_image = x[0].image(k, n);
             // One pass: moments about a value of each group, which is near its mean compared with its spread.
-            let pivots: Vec<T> = (0..c).map(|ch| x_image[ch / per * per]).collect();
-            let about_pivot = |ch: usize, x: T, _: T| {
-                let d = x - pivots[ch];
-                (d, d * d)
-            };
-            let means = group_means(&channel_sums(x_image, x_image, c, about_pivot), self.groups, pixels);
-            for (group, (stats, (mean, square))) in stats.chunks_mut(2).zip(means).enumerate() {
-                stats[0] = pivots[group * per] + mean;
+            let pivot = |ch: usize| x_image[ch / per * per];
+            stats.fill(T::zero());
+            for columns in Columns::all(c) {
+                let pivots = columns.spread(pivot);
+                let moments = columns.sums(x_image, x_image, |j, x, _| {
+                    let d = x - pivots[j];
+                    [d, d * d]
+                });
+                add_to_groups(columns, &moments, per, stats);
+            }
+            let count = T::of((pixels * per) as f64);
+            for (group, stats) in stats.chunks_exact_mut(2).enumerate() {
+                let (mean, square) = (stats[0] / count, stats[1] / count);
+                stats[0] = pivot(group * per) + mean;
                 stats[1] = T::one() / ((square - mean * mean).max(T::zero()) + T::of(EPS)).sqrt();
             }
             let (gamma, beta) = (x[1].slice(k), x[2].slice(k));
-            let affine: Vec<(T, T)> = (0..c)
-                .map(|ch| {
-                    let scale = gamma[ch] * stats[ch / per * 2 + 1];
-                    (scale, beta[ch] - scale * stats[ch / per * 2])
-                })
-                .collect();
-            for (y, x) in y.chunks_exact_mut(c).zip(x_image.chunks_exact(c)) {
-                y.iter_mut().zip(x).zip(&affine).for_each(|((y, &x), &(scale, shift))| *y = x * scale + shift);
+            for columns in Columns::all(c) {
+                let scale = columns.spread(|ch| gamma[ch] * stats[ch / per * 2 + 1]);
+                let shift = columns.spread(|ch| beta[ch] - gamma[ch] * stats[ch / per * 2 + 1] * stats[ch / per * 2]);
+                for (y, x) in columns.rows_mut(y).zip(columns.rows(x_image)) {
+                    for (((y, &x), &scale), &shift) in y.iter_mut().zip(x).zip(&scale).zip(&shift) {
+                        *y = x * scale + shift;
+                    }
+                    self.activation.apply(y);
+                }
             }
-            self.activation.apply(y);
         });
     }
 
@@ -276,30 +256,36 @@ impl Kernel for GroupNormGradInput {
         Ok(vec![x[0].with_k(Shape::broadcast_k(Self::NAME, x)?)])
     }
 
-    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
         let shape = x[0].shape();
         let (c, pixels, per) = (shape.c, shape.pixels(), shape.c / self.groups);
-        y[0].images().into_par_iter().enumerate().for_each(|(i, dx)| {
+        let sums = scratch.par_chunks_mut(2 * self.groups);
+        y[0].images().zip(sums).enumerate().for_each(|(i, (dx, sums))| {
             let (k, n) = (i / shape.n, i % shape.n);
             let (x_image, gamma, stats, dy) = (x[0].image(k, n), x[1].slice(k), x[2].image(k, n), x[3].image(k, n));
-            let channel: Vec<[T; 3]> =
-                (0..c).map(|ch| [gamma[ch], stats[ch / per * 2], stats[ch / per * 2 + 1]]).collect();
-            let sums = channel_sums(x_image, dy, c, |ch, x, dy| {
-                let [gamma, mean, r] = channel[ch];
-                let g = gamma * dy;
-                (g, g * (x - mean) * r)
-            });
-            let means = group_means(&sums, self.groups, pixels);
+            let (mean, r) = (|ch: usize| stats[ch / per * 2], |ch: usize| stats[ch / per * 2 + 1]);
+            // Sums of g and g xhat.
+            sums.fill(T::zero());
+            for columns in Columns::all(c) {
+                let (gammas, means, rs) = (columns.spread(|ch| gamma[ch]), columns.spread(mean), columns.spread(r));
+                let of_channels = columns.sums(x_image, dy, |j, x, dy| {
+                    let g = gammas[j] * dy;
+                    [g, g * (x - means[j]) * rs[j]]
+                });
+                add_to_groups(columns, &of_channels, per, sums);
+            }
+            let count = T::of((pixels * per) as f64);
+            sums.iter_mut().for_each(|sum| *sum = *sum / count);
             // dx = r gamma dy - r mean(g) - r^2 (x - mu) mean(g xhat): three coefficients a channel.
-            let coefficients: Vec<[T; 3]> = (0..c)
-                .map(|ch| {
-                    let ([gamma, mu, r], (g, gx)) = (channel[ch], means[ch / per]);
-                    [r * gamma, -r * r * gx, r * r * gx * mu - r * g]
-                })
-                .collect();
-            for ((dx, x), dy) in dx.chunks_exact_mut(c).zip(x_image.chunks_exact(c)).zip(dy.chunks_exact(c)) {
-                for (((dx, &x), &dy), a) in dx.iter_mut().zip(x).zip(dy).zip(&coefficients) {
-                    *dx = a[0] * dy + a[1] * x + a[2];
+            for columns in Columns::all(c) {
+                let of_dy = columns.spread(|ch| r(ch) * gamma[ch]);
+                let of_x = columns.spread(|ch| -r(ch) * r(ch) * sums[ch / per * 2 + 1]);
+                let shift =
+                    columns.spread(|ch| r(ch) * r(ch) * sums[ch / per * 2 + 1] * mean(ch) - r(ch) * sums[ch / per * 2]);
+                for ((dx, x), dy) in columns.rows_mut(dx).zip(columns.rows(x_image)).zip(columns.rows(dy)) {
+                    for j in 0..dx.len().min(x.len()).min(dy.len()).min(WIDTH) {
+                        dx[j] = of_dy[j] * dy[j] + of_x[j] * x[j] + shift[j];
+                    }
                 }
             }
         });
@@ -344,7 +330,7 @@ impl Kernel for GroupNormGradInput {
         vec![sums(self.groups, to.k, [(x, 0), (x, 2), (x, 3)]), means, gradient]
     }
 
-    /// On the GPU, two sums a channel for every chunk of pixels, then two means a group.
+    /// Two sums a group of every sample; on the GPU, before them, two a channel for every chunk of pixels.
     fn scratch(&self, x: &[Shape], y: &[Shape]) -> usize {
         2 * y[0].k * (Lanes::new(x[0]).sums(x[0].n) + x[0].n * self.groups)
     }
@@ -401,14 +387,14 @@ impl Kernel for GroupNormGradAffine {
         scratch.par_chunks_mut(2 * c).enumerate().for_each(|(i, partial)| {
             let (k, n) = (i / shape.n, i % shape.n);
             let (x, stats, dy) = (x[0].image(k, n), x[1].image(k, n), x[2].image(k, n));
-            let channel: Vec<[T; 2]> = (0..c).map(|ch| [stats[ch / per * 2], stats[ch / per * 2 + 1]]).collect();
-            let sums = channel_sums(x, dy, c, |ch, x, dy| {
-                let [mean, r] = channel[ch];
-                (dy * (x - mean) * r, dy)
-            });
-            for (ch, (gamma, beta)) in sums.into_iter().enumerate() {
-                partial[ch] = gamma;
-                partial[c + ch] = beta;
+            for columns in Columns::all(c) {
+                let means = columns.spread(|ch| stats[ch / per * 2]);
+                let rs = columns.spread(|ch| stats[ch / per * 2 + 1]);
+                let [gamma, beta] = columns.sums(x, dy, |j, x, dy| [dy * (x - means[j]) * rs[j], dy]);
+                for (j, ch) in columns.channels().enumerate() {
+                    partial[ch] = gamma[j];
+                    partial[c + ch] = beta[j];
+                }
             }
         });
         let samples = landmarks * shape.n / self.k;

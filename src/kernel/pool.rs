@@ -57,7 +57,7 @@ impl Kernel for Pool {
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let shape = x[0].shape();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+        y[0].images().enumerate().for_each(|(i, y)| {
             let x = x[0].image(i / shape.n, i % shape.n);
             for (to, from) in windows(shape) {
                 let [a, b, c, d] = from.map(|i| x[i]);
@@ -108,7 +108,7 @@ impl Kernel for PoolGrad {
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let shape = x[0].shape();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, dx)| {
+        y[0].images().enumerate().for_each(|(i, dx)| {
             let (k, n) = (i / shape.n, i % shape.n);
             let (x, dy) = (x[0].image(k, n), x[1].image(k, n));
             dx.fill(T::zero());

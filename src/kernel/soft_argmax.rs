@@ -26,7 +26,7 @@ impl Kernel for SoftArgmax {
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let Shape { n, h, w, c, .. } = x[0].shape();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+        y[0].images().enumerate().for_each(|(i, y)| {
             let x = x[0].image(i / n, i % n);
             for (ch, y) in y.chunks_exact_mut(4).enumerate() {
                 let at = |pixel: usize| x[pixel * c + ch];

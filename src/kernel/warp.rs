@@ -110,7 +110,7 @@ impl Kernel for WarpAugment {
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let (frame, n) = (x[0].shape(), x[1].shape().n);
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+        y[0].images().enumerate().for_each(|(i, y)| {
             let row = x[1].image(i / n, i % n);
             let (image, seed) = (x[0].image(0, row[0].f64() as usize), row[14].f64() as u32);
             let (right, bottom) = (row[1] - T::one(), row[2] - T::one());

@@ -85,28 +85,33 @@ pub struct Labelled {
     pub weight: f64,
 }
 
-/// The inputs of a training step: `[k, n, ..]` in order.
+/// The inputs of a training step, in order: `[k, n, ..]` for crop models, `[1, n, .., k]` for the joint model.
 #[derive(Clone, Debug, Default)]
-pub struct CropBatch {
+pub struct Batch {
     /// Rows of the warp table.
     pub table: Vec<f32>,
-    /// Landmarks in the crops' pixels.
+    /// Landmarks in the crops' or frames' pixels.
     pub points: Vec<f32>,
     /// Weights, of sum one for each landmark.
     pub weights: Vec<f32>,
 }
 
-impl CropBatch {
+impl Batch {
+    /// Takes everything out; its memory is kept.
+    pub fn clear(&mut self) {
+        [&mut self.table, &mut self.points, &mut self.weights].into_iter().for_each(Vec::clear);
+    }
+
     /// Adds one landmark's samples, augmented around their labels.
     pub fn add_landmark(
         &mut self,
         config: &CropConfig,
         dataset: &Dataset,
-        samples: &[Labelled],
+        samples: impl Iterator<Item = Labelled>,
         random: impl Fn(usize) -> Stream,
     ) {
         let first = self.weights.len();
-        for (index, sample) in samples.iter().enumerate() {
+        for (index, sample) in samples.enumerate() {
             let mut random = random(index);
             let reach = config.jitter * config.side as f64;
             let centre = sample.point.map(|v| v + random.range(-reach, reach));

@@ -4,7 +4,7 @@
 //! Shared and private parameters train together; then the shared ones are frozen and each landmark's own train on, where by
 //! construction no landmark can disturb another.
 
-use super::crops::{CropBatch, CropConfig, Labelled};
+use super::crops::{Batch, CropConfig, Labelled};
 use super::dataset::Dataset;
 use super::labels::PseudoLabels;
 use super::trainer::{Optimizer, Trainer};
@@ -62,6 +62,8 @@ pub struct FuseTraining<'a> {
     seed: u64,
     /// The model and its state.
     pub trainer: Trainer,
+    batch: Batch,
+    losses: Vec<f64>,
 }
 
 impl<'a> FuseTraining<'a> {
@@ -100,42 +102,38 @@ impl<'a> FuseTraining<'a> {
         let everyone: Vec<usize> = (0..k).collect();
         let params = trainer.layout.init(seed, &everyone);
         trainer.start(&params)?;
-        Ok(Self { config, crop, dataset, template, labels, seed, trainer })
+        let (batch, losses) = Default::default();
+        Ok(Self { config, crop, dataset, template, labels, seed, trainer, batch, losses })
     }
 
     /// One step; returns each landmark's loss.
-    pub fn step(&mut self, step: usize) -> Result<Vec<f64>> {
-        let mut batch = CropBatch::default();
+    pub fn step(&mut self, step: usize) -> Result<&[f64]> {
+        self.batch.clear();
         for (landmark, labels) in self.labels.iter().enumerate() {
             let key = |index: usize| [5, step as u64, landmark as u64, index as u64];
-            let samples: Vec<Labelled> = (0..self.config.batch)
-                .map(|index| {
-                    let image = if index < self.config.template {
-                        self.template
-                    } else {
-                        Stream::new(self.seed, &key(index)).index(self.dataset.len())
-                    };
-                    // The teacher's heatmap is worth learning even where its label is doubted.
-                    Labelled {
-                        image,
-                        point: labels.points[image],
-                        weight: labels.weights[image].max(0.3 * labels.trust[image]),
-                    }
-                })
-                .collect();
+            let samples = (0..self.config.batch).map(|index| {
+                let image = if index < self.config.template {
+                    self.template
+                } else {
+                    Stream::new(self.seed, &key(index)).index(self.dataset.len())
+                };
+                // The teacher's heatmap is worth learning even where its label is doubted.
+                let weight = labels.weights[image].max(0.3 * labels.trust[image]);
+                Labelled { image, point: labels.points[image], weight }
+            });
             let augment = |index: usize| Stream::new(self.seed ^ 0x5eed, &key(index));
-            batch.add_landmark(self.crop, self.dataset, &samples, augment);
+            self.batch.add_landmark(self.crop, self.dataset, samples, augment);
         }
         let hyper = self.config.optimizer.hyper(step, self.config.steps);
         // With one landmark nothing is shared: there is no disturbance to guard against.
         let several = self.labels.len() > 1;
         let frozen = several && step as f64 >= self.config.freeze_after * self.config.steps as f64;
         // A shared gradient sums over landmarks: its norm grows with them, and AdamW does not mind.
-        let hyper = Hyper { lr_shared: if frozen { 0.0 } else { hyper.lr_shared }, ..hyper };
-        let report = self.trainer.step(&[&batch.table, &batch.points, &batch.weights], hyper)?;
-        Ok(report.outputs[0]
-            .chunks(self.config.batch)
-            .map(|losses| losses.iter().map(|&l| f64::from(l)).sum())
-            .collect())
+        let hyper = Hyper { lr_shared: if frozen { 0.0 } else { hyper.lr_shared }, ..hyper }.encode();
+        let Batch { table, points, weights } = &self.batch;
+        let losses = self.trainer.step(&[table, points, weights, &hyper])?[0].chunks(self.config.batch);
+        self.losses.clear();
+        self.losses.extend(losses.map(|losses| losses.iter().map(|&l| f64::from(l)).sum::<f64>()));
+        Ok(&self.losses)
     }
 }

@@ -2,7 +2,7 @@
 //! pseudo-labels with the same updates. What joint training costs single landmarks (the seesaw) is measured on it.
 
 use super::augment::{Augment, Point, View};
-use super::crops::Sight;
+use super::crops::{Batch, Sight};
 use super::dataset::Dataset;
 use super::labels::{PseudoLabels, UpdateLog, Updates};
 use super::trainer::{Optimizer, Trainer};
@@ -145,6 +145,8 @@ pub struct JointTraining<'a> {
     /// The model and its state.
     pub trainer: Trainer,
     locator: JointLocator,
+    batch: Batch,
+    losses: Vec<f64>,
 }
 
 impl<'a> JointTraining<'a> {
@@ -175,7 +177,8 @@ impl<'a> JointTraining<'a> {
         trainer.executor.write(Region::Data, &dataset.pixels)?;
         let params = trainer.layout.init(seed, &[]);
         trainer.start(&params)?;
-        Ok(Self { config, dataset, template, seed, labels, trainer, locator })
+        let (batch, losses) = Default::default();
+        Ok(Self { config, dataset, template, seed, labels, trainer, locator, batch, losses })
     }
 
     fn view(&self, random: &mut Stream, augment: &Augment, image: usize, reach: f64) -> View {
@@ -184,30 +187,34 @@ impl<'a> JointTraining<'a> {
     }
 
     /// One step; returns each landmark's loss.
-    pub fn step(&mut self, step: usize) -> Result<Vec<f64>> {
+    pub fn step(&mut self, step: usize) -> Result<&[f64]> {
         let (k, n) = (self.labels.len(), self.config.batch);
-        let (mut table, mut points, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.clear();
         for index in 0..n {
             let mut random = Stream::new(self.seed, &[6, step as u64, index as u64]);
             let image = if index == 0 { self.template } else { random.index(self.dataset.len()) };
             let view = self.view(&mut random, &self.config.augment, image, 0.05 * self.dataset.height as f64);
-            table.extend(self.config.augment.row(&mut random, image, self.dataset.sizes[image], view).encode());
+            batch.table.extend(self.config.augment.row(&mut random, image, self.dataset.sizes[image], view).encode());
             for labels in &self.labels {
                 let point: Point = view.inverse(labels.points[image]);
                 let (w, h) = (self.dataset.width as f64, self.dataset.height as f64);
                 let inside = point[0] > 0.0 && point[1] > 0.0 && point[0] < w - 1.0 && point[1] < h - 1.0;
-                points.extend(point.map(|v| v as f32));
-                weights.push(if inside { labels.weights[image] as f32 } else { 0.0 });
+                batch.points.extend(point.map(|v| v as f32));
+                batch.weights.push(if inside { labels.weights[image] as f32 } else { 0.0 });
             }
         }
         for landmark in 0..k {
-            let total: f32 = weights.iter().skip(landmark).step_by(k).sum();
-            weights.iter_mut().skip(landmark).step_by(k).for_each(|w| *w /= total.max(1e-6));
+            let total: f32 = batch.weights.iter().skip(landmark).step_by(k).sum();
+            batch.weights.iter_mut().skip(landmark).step_by(k).for_each(|w| *w /= total.max(1e-6));
         }
-        let hyper = self.config.optimizer.hyper(step, self.config.steps);
-        let report = self.trainer.step(&[&table, &points, &weights], hyper)?;
-        let landmark = |l: usize| report.outputs[0].iter().skip(l).step_by(k).map(|&v| f64::from(v)).sum();
-        Ok((0..k).map(landmark).collect())
+        self.batch = batch;
+        let hyper = self.config.optimizer.hyper(step, self.config.steps).encode();
+        let Batch { table, points, weights } = &self.batch;
+        let losses = &self.trainer.step(&[table, points, weights, &hyper])?[0];
+        self.losses.clear();
+        self.losses.extend((0..k).map(|l| losses.iter().skip(l).step_by(k).map(|&v| f64::from(v)).sum::<f64>()));
+        Ok(&self.losses)
     }
 
     /// Whether the pseudo-labels are updated after this step.

@@ -120,49 +120,52 @@ fn record(config: &MatchConfig, dataset: &Dataset) -> Result<(Tape, Var)> {
 }
 
 /// The inputs of a step.
+#[derive(Default)]
 struct Pairs {
     tables: [Vec<f32>; 2],
     points: [Vec<f32>; 2],
     weights: Vec<f32>,
 }
 
-fn pairs(config: &MatchConfig, dataset: &Dataset, seed: u64, step: usize) -> Pairs {
-    let mut pairs = Pairs { tables: [vec![], vec![]], points: [vec![], vec![]], weights: vec![] };
-    let side = patch_side(dataset);
-    for sample in 0..config.batch {
-        let mut random = Stream::new(seed, &[1, step as u64, sample as u64]);
-        let image = random.index(dataset.len());
-        let [w, h] = dataset.sizes[image].map(|extent| extent as f64);
-        let wobble = 0.035 * w.max(h);
-        let mut centre = |extent: f64, spread: f64| (extent - 1.0) / 2.0 + random.range(-spread, spread);
-        let whole_centre = [centre(w, wobble), centre(h, wobble)];
-        let patch_centre = [centre(w, 0.35 * w), centre(h, 0.35 * h)];
-        let mild = Augment { scale: 1.1, rotation: 8.0, ..config.augment };
-        let whole = mild.view(&mut random, dataset.width, dataset.height, whole_centre);
-        let patch = config.augment.view(&mut random, side, side, patch_centre);
-        let size = dataset.sizes[image];
-        pairs.tables[0].extend(mild.row(&mut random, image, size, whole).encode());
-        pairs.tables[1].extend(config.augment.row(&mut random, image, size, patch).encode());
+impl Pairs {
+    /// Draws those of a step in the place of others.
+    fn draw(&mut self, config: &MatchConfig, dataset: &Dataset, seed: u64, step: usize) {
+        self.tables.iter_mut().chain(&mut self.points).chain([&mut self.weights]).for_each(Vec::clear);
+        let side = patch_side(dataset);
+        for sample in 0..config.batch {
+            let mut random = Stream::new(seed, &[1, step as u64, sample as u64]);
+            let image = random.index(dataset.len());
+            let [w, h] = dataset.sizes[image].map(|extent| extent as f64);
+            let wobble = 0.035 * w.max(h);
+            let mut centre = |extent: f64, spread: f64| (extent - 1.0) / 2.0 + random.range(-spread, spread);
+            let whole_centre = [centre(w, wobble), centre(h, wobble)];
+            let patch_centre = [centre(w, 0.35 * w), centre(h, 0.35 * h)];
+            let mild = Augment { scale: 1.1, rotation: 8.0, ..config.augment };
+            let whole = mild.view(&mut random, dataset.width, dataset.height, whole_centre);
+            let patch = config.augment.view(&mut random, side, side, patch_centre);
+            let size = dataset.sizes[image];
+            self.tables[0].extend(mild.row(&mut random, image, size, whole).encode());
+            self.tables[1].extend(config.augment.row(&mut random, image, size, patch).encode());
 
-        // Points of the patch that the image and the whole view both show; a few tries each, then weight 0.
-        let inside = |[x, y]: Point, w: f64, h: f64| x > 2.0 && y > 2.0 && x < w - 3.0 && y < h - 3.0;
-        for _ in 0..config.points {
-            let margin = 6.0f64.min(side as f64 / 8.0);
-            let mut draw = || {
-                let far = side as f64 - 1.0 - margin;
-                let in_patch = [random.range(margin, far), random.range(margin, far)];
-                let stored = patch.stored(in_patch);
-                let in_whole = whole.inverse(stored);
-                let seen = inside(stored, w, h) && inside(in_whole, dataset.width as f64, dataset.height as f64);
-                (in_patch, in_whole, seen)
-            };
-            let (in_patch, in_whole, seen) = (0..8).map(|_| draw()).find(|draw| draw.2).unwrap_or_else(&mut draw);
-            pairs.points[0].extend(in_whole.map(|v| v as f32));
-            pairs.points[1].extend(in_patch.map(|v| v as f32));
-            pairs.weights.push(f32::from(u8::from(seen)) / (config.batch * config.points) as f32);
+            // Points of the patch that the image and the whole view both show; a few tries each, then weight 0.
+            let inside = |[x, y]: Point, w: f64, h: f64| x > 2.0 && y > 2.0 && x < w - 3.0 && y < h - 3.0;
+            for _ in 0..config.points {
+                let margin = 6.0f64.min(side as f64 / 8.0);
+                let mut draw = || {
+                    let far = side as f64 - 1.0 - margin;
+                    let in_patch = [random.range(margin, far), random.range(margin, far)];
+                    let stored = patch.stored(in_patch);
+                    let in_whole = whole.inverse(stored);
+                    let seen = inside(stored, w, h) && inside(in_whole, dataset.width as f64, dataset.height as f64);
+                    (in_patch, in_whole, seen)
+                };
+                let (in_patch, in_whole, seen) = (0..8).map(|_| draw()).find(|draw| draw.2).unwrap_or_else(&mut draw);
+                self.points[0].extend(in_whole.map(|v| v as f32));
+                self.points[1].extend(in_patch.map(|v| v as f32));
+                self.weights.push(f32::from(u8::from(seen)) / (config.batch * config.points) as f32);
+            }
         }
     }
-    pairs
 }
 
 /// The stage in training.
@@ -172,6 +175,7 @@ pub struct MatchTraining<'a> {
     seed: u64,
     /// The model and its state.
     pub trainer: Trainer,
+    pairs: Pairs,
 }
 
 impl<'a> MatchTraining<'a> {
@@ -182,16 +186,16 @@ impl<'a> MatchTraining<'a> {
         trainer.executor.write(Region::Data, &dataset.pixels)?;
         let params = trainer.layout.init(seed, &[]);
         trainer.start(&params)?;
-        Ok(Self { config, dataset, seed, trainer })
+        Ok(Self { config, dataset, seed, trainer, pairs: Pairs::default() })
     }
 
     /// One step; returns the loss.
     pub fn step(&mut self, step: usize) -> Result<f64> {
-        let Pairs { tables: [whole, patch], points: [at_whole, at_patch], weights } =
-            pairs(self.config, self.dataset, self.seed, step);
-        let hyper = self.config.optimizer.hyper(step, self.config.steps);
-        let report = self.trainer.step(&[&whole, &patch, &at_whole, &at_patch, &weights], hyper)?;
-        Ok(f64::from(report.outputs[0][0]))
+        self.pairs.draw(self.config, self.dataset, self.seed, step);
+        let hyper = self.config.optimizer.hyper(step, self.config.steps).encode();
+        let Pairs { tables: [whole, patch], points: [at_whole, at_patch], weights } = &self.pairs;
+        let outputs = self.trainer.step(&[whole, patch, at_whole, at_patch, weights, &hyper])?;
+        Ok(f64::from(outputs[0][0]))
     }
 }
 

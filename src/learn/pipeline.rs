@@ -96,7 +96,7 @@ impl Stage for FuseTraining<'_> {
         &mut self.trainer
     }
     fn advance(&mut self, step: usize) -> Result<(Vec<f64>, Vec<UpdateLog>)> {
-        Ok((self.step(step)?, vec![]))
+        Ok((self.step(step)?.to_vec(), vec![]))
     }
 }
 
@@ -105,7 +105,7 @@ impl Stage for SingleTraining<'_> {
         &mut self.trainer
     }
     fn advance(&mut self, step: usize) -> Result<(Vec<f64>, Vec<UpdateLog>)> {
-        let losses = self.step(step)?;
+        let losses = self.step(step)?.to_vec();
         let updates = if self.updates_after(step) { self.update(step)? } else { vec![] };
         Ok((losses, updates))
     }
@@ -119,7 +119,7 @@ impl Stage for JointTraining<'_> {
         &mut self.trainer
     }
     fn advance(&mut self, step: usize) -> Result<(Vec<f64>, Vec<UpdateLog>)> {
-        let losses = self.step(step)?;
+        let losses = self.step(step)?.to_vec();
         let updates = if self.updates_after(step) { self.update(step)? } else { vec![] };
         Ok((losses, updates))
     }

@@ -1,7 +1,7 @@
 //! Stage 2, single: "landmarks are distinct". One crop model a landmark, all in lockstep, trained on freshly augmented crops
 //! of the template and on crops around pseudo-labels that are updated while training runs.
 
-use super::crops::{CropBatch, CropConfig, Labelled, Locator};
+use super::crops::{Batch, CropConfig, Labelled, Locator};
 use super::dataset::Dataset;
 use super::labels::{PseudoLabels, UpdateLog, Updates};
 use super::trainer::{Optimizer, Trainer};
@@ -76,6 +76,8 @@ pub struct SingleTraining<'a> {
     /// The models and their state.
     pub trainer: Trainer,
     locator: Locator,
+    batch: Batch,
+    losses: Vec<f64>,
 }
 
 /// Images that the locator looks at in one run.
@@ -101,7 +103,8 @@ impl<'a> SingleTraining<'a> {
         trainer.executor.write(Region::Data, &dataset.pixels)?;
         let params = trainer.layout.init(seed, &landmarks);
         trainer.start(&params)?;
-        Ok(Self { config, crop, dataset, template, seed, landmarks, labels, trainer, locator })
+        let (batch, losses) = Default::default();
+        Ok(Self { config, crop, dataset, template, seed, landmarks, labels, trainer, locator, batch, losses })
     }
 
     /// Bytes that the training of `k` landmarks at once plans for, the stored images not counted.
@@ -112,29 +115,27 @@ impl<'a> SingleTraining<'a> {
     }
 
     /// One step; returns each landmark's loss.
-    pub fn step(&mut self, step: usize) -> Result<Vec<f64>> {
-        let mut batch = CropBatch::default();
+    pub fn step(&mut self, step: usize) -> Result<&[f64]> {
+        self.batch.clear();
         for (labels, &landmark) in self.labels.iter().zip(&self.landmarks) {
             let key = |index: usize| [3, step as u64, landmark as u64, index as u64];
-            let samples: Vec<Labelled> = (0..self.config.batch)
-                .map(|index| {
-                    let image = if index < self.config.template {
-                        self.template
-                    } else {
-                        Stream::new(self.seed, &key(index)).index(self.dataset.len())
-                    };
-                    Labelled { image, point: labels.points[image], weight: labels.weights[image] }
-                })
-                .collect();
+            let samples = (0..self.config.batch).map(|index| {
+                let image = if index < self.config.template {
+                    self.template
+                } else {
+                    Stream::new(self.seed, &key(index)).index(self.dataset.len())
+                };
+                Labelled { image, point: labels.points[image], weight: labels.weights[image] }
+            });
             let augment = |index: usize| Stream::new(self.seed ^ 0x5eed, &key(index));
-            batch.add_landmark(self.crop, self.dataset, &samples, augment);
+            self.batch.add_landmark(self.crop, self.dataset, samples, augment);
         }
-        let hyper = self.config.optimizer.hyper(step, self.config.steps);
-        let report = self.trainer.step(&[&batch.table, &batch.points, &batch.weights], hyper)?;
-        Ok(report.outputs[0]
-            .chunks(self.config.batch)
-            .map(|losses| losses.iter().map(|&l| f64::from(l)).sum())
-            .collect())
+        let hyper = self.config.optimizer.hyper(step, self.config.steps).encode();
+        let Batch { table, points, weights } = &self.batch;
+        let losses = self.trainer.step(&[table, points, weights, &hyper])?[0].chunks(self.config.batch);
+        self.losses.clear();
+        self.losses.extend(losses.map(|losses| losses.iter().map(|&l| f64::from(l)).sum::<f64>()));
+        Ok(&self.losses)
     }
 
     /// Whether the pseudo-labels are updated after this step.

@@ -51,15 +51,6 @@ impl Optimizer {
     }
 }
 
-/// What a step returned.
-#[derive(Clone, Debug)]
-pub struct StepReport {
-    /// The marked outputs of the recorded loss, in order.
-    pub outputs: Vec<Vec<f32>>,
-    /// Gradient norm of each block: the shared one, then each landmark's.
-    pub norms: Vec<f64>,
-}
-
 /// A model in training.
 pub struct Trainer {
     /// The device's buffers and programs; further programs may be loaded to read the parameters' average.
@@ -67,6 +58,7 @@ pub struct Trainer {
     /// Where parameters lie.
     pub layout: Layout,
     program: usize,
+    outputs: Vec<Vec<f32>>,
 }
 
 /// The buffers that a step changes, in the order of a checkpoint.
@@ -88,7 +80,7 @@ impl Trainer {
         let (program, layout) = Self::plan(tape, loss)?;
         let mut executor = device.executor()?;
         let program = executor.load(program)?;
-        Ok(Self { executor, layout, program })
+        Ok(Self { executor, layout, program, outputs: Vec::new() })
     }
 
     /// The training program.
@@ -105,13 +97,11 @@ impl Trainer {
         self.executor.write(Region::Moment2, &zeros)
     }
 
-    /// One step on the tape's inputs.
-    pub fn step(&mut self, inputs: &[&[f32]], hyper: Hyper) -> Result<StepReport> {
-        let hyper = hyper.encode();
-        let inputs: Vec<&[f32]> = inputs.iter().copied().chain([hyper.as_slice()]).collect();
-        let mut outputs = self.executor.run(self.program, &inputs)?;
-        let squares = outputs.pop().unwrap_or_default();
-        Ok(StepReport { outputs, norms: squares.iter().map(|&s| f64::from(s).sqrt()).collect() })
+    /// One step on the tape's inputs, the optimiser's numbers ([`Hyper::encode`]) last. Returns the marked outputs of the recorded
+    /// loss in order, then the squared gradient norm of each block: the shared one, then each landmark's.
+    pub fn step(&mut self, inputs: &[&[f32]]) -> Result<&[Vec<f32>]> {
+        self.executor.run_into(self.program, inputs, &mut self.outputs)?;
+        Ok(&self.outputs)
     }
 
     /// The buffers of a checkpoint, in the order of [`STATE`].

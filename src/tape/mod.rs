@@ -38,6 +38,11 @@ pub enum Region {
     Data,
 }
 
+impl Region {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::Data as usize + 1;
+}
+
 /// Where a tensor's values come from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Source {
