@@ -10,7 +10,7 @@ use super::run_info::RunInfo;
 use crate::data::files::write_atomic;
 use crate::data::images::expand_inputs;
 use crate::data::labels::Labels;
-use crate::device::Device;
+use crate::data::labels::formats::Images;
 use crate::eval::{Options, Spacing};
 use crate::learn::checkpoint::RunDir;
 use crate::learn::pipeline::Observer;
@@ -35,7 +35,7 @@ pub struct Args {
     /// Images: files, folders or patterns; those that the truth does not name are left out.
     #[arg(long, value_name = "IMAGES", required = true, num_args = 1..)]
     images: Vec<String>,
-    /// Their annotations, a landmark file.
+    /// Their annotations: a landmark file of any format that `onemark convert` knows.
     #[arg(long, value_name = "FILE")]
     truth: PathBuf,
     #[command(flatten)]
@@ -53,9 +53,8 @@ pub fn run(args: Args) -> Result<u8> {
     let Args { run, images, truth, length, out, compute } = args;
     let (out, spacing) = (out.unwrap_or_else(|| run.join("compare")), length.spacing());
     compute.install(|| {
-        let device = compute.select()?;
         let mut meter = compute.meter();
-        let result = compare(&run, &images, &truth, spacing, &out, &device, &mut meter);
+        let result = compare(&run, &images, &truth, spacing, &out, &compute, &mut meter);
         meter.close();
         let (summary, table) = result?;
         if compute.json {
@@ -74,17 +73,19 @@ fn compare(
     truth_path: &Path,
     spacing: Spacing,
     out: &Path,
-    device: &Device,
+    compute: &super::Compute,
     observer: &mut dyn Observer,
 ) -> Result<(Summary, String)> {
+    let device = &compute.select()?;
     let start = Instant::now();
     let (run, info) = (RunDir::open(run), RunInfo::read(run)?);
     let to = RunDir::create(out)?;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut known = Labels::read(truth_path)?.select(&info.landmarks);
+    let paths = expand_inputs(inputs)?;
+    let mut known = compute.read_labels(truth_path, &Images::of_files(&paths))?.select(&info.landmarks);
     // The template itself is no test: its truth was the training's one annotation.
     known.rows.retain(|row| row.image != info.template);
-    let paths = expand_inputs(inputs)?.into_iter().filter(|path| known.row(&name(path)).is_some());
+    let paths = paths.into_iter().filter(|path| known.row(&name(path)).is_some());
     let paths: Vec<PathBuf> = paths.collect();
     let images = super::file_names(&paths)?.into_iter().zip(super::read_images(&paths)?);
     let images: Vec<Named> = images.map(|(name, image)| Named { name, image }).collect();

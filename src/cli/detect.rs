@@ -5,6 +5,7 @@ use super::sheet::Sheet;
 use crate::data::files::remove_leftovers;
 use crate::data::gray::GrayImage;
 use crate::data::images::{expand_inputs, read_gray, write_png_rgb};
+use crate::data::labels::formats::{self, Format};
 use crate::data::labels::{LabelRow, scale_point};
 use crate::detect::{Detection, Detector};
 use crate::learn::pipeline::Progress;
@@ -21,7 +22,8 @@ use std::time::Instant;
 ///
 /// Positions are in pixels of each image as stored, pixel centres at integers, with scores in [0, 1].
 /// FILE is written after the first image and every few seconds; until all images are done, FILE.resume.json beside it says
-/// what --resume may keep.
+/// what --resume may keep. In other formats than .csv and .json, FILE is written at the end, and until all images are done
+/// the landmarks are in FILE.resume.csv.
 #[derive(clap::Args)]
 pub struct Args {
     /// Images: files, folders or patterns such as 'scans/*.png' (PNG, JPEG, TIFF, BMP); `-` reads more of them from stdin, one
@@ -31,9 +33,12 @@ pub struct Args {
     /// Weights that `onemark train` wrote.
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
-    /// Where the landmarks go, .csv or .json; replaced if it is there.
+    /// Where the landmarks go. A file is replaced if it is there, those of a folder only with --resume.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Format of FILE, where its ending does not tell; `onemark convert --help` describes them.
+    #[arg(long, value_name = "FORMAT", value_parser = super::convert::writable(), hide_possible_values = true)]
+    format: Option<&'static Format>,
     /// Folder for a picture of each image with its landmarks, none of the images' own; 1200 pixels long at most.
     #[arg(long, value_name = "DIR")]
     overlay: Option<PathBuf>,
@@ -96,10 +101,14 @@ pub fn run(args: Args) -> Result<u8> {
 
 fn detect(args: &Args) -> Result<u8> {
     let start = Instant::now();
-    check_out(&args.out)?;
+    let format = args.format.map_or_else(|| Format::of_ending(&args.out), Ok)?;
+    check_out(&args.out, format)?;
     let model = Model::read(&args.weights)?;
     let jobs = jobs(args)?;
-    let mut sheet = Sheet::new(&args.out, &args.weights, &model.header.landmarks)?;
+    let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+    formats::targets(&args.out, format, &model.header.landmarks, &names, !format.per_image || args.resume)?;
+    let rows = if format.is_native() { args.out.clone() } else { beside(&args.out) };
+    let mut sheet = Sheet::new(&rows, &args.weights, &model.header.landmarks)?;
     if args.resume
         && let Some(why) = sheet.resume(&jobs)?
     {
@@ -119,8 +128,17 @@ fn detect(args: &Args) -> Result<u8> {
     let saved = sheet.save(&jobs); // whatever stopped it
     let failed = looked?;
     saved?;
+    let found = sheet.labels(&jobs);
+    if !format.is_native() && !found.rows.is_empty() {
+        let kept = |e: Error| Error::input(&args.out, format!("not written, but {} is: {e}", rows.display()));
+        let notes = formats::write(&found, &args.out, format, None, true).map_err(kept)?;
+        notes.iter().for_each(|note| args.compute.note(format!("{}: {note}", args.out.display())));
+    }
     if failed.is_empty() {
         sheet.complete()?;
+        if !format.is_native() {
+            std::fs::remove_file(&rows).map_err(|e| Error::io(&rows, "remove", e))?;
+        }
     }
     let summary = Summary {
         out: args.out.clone(),
@@ -185,13 +203,16 @@ fn look(args: &Args, model: Model, todo: &[&Job], jobs: &[Job], sheet: &mut Shee
     Ok(failed)
 }
 
+/// Where the rows are until all images are done, if FILE itself cannot hold all of them or is a folder.
+fn beside(out: &Path) -> PathBuf {
+    let mut name = out.components().as_path().to_path_buf().into_os_string(); // without a slash at the end
+    name.push(".resume.csv");
+    name.into()
+}
+
 /// What would only fail after the first image.
-fn check_out(out: &Path) -> Result<()> {
-    let known = out.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv") || e.eq_ignore_ascii_case("json"));
-    if !known {
-        return Err(Error::Usage(format!("--out {}: must end in .csv or .json", out.display())));
-    }
-    if out.is_dir() {
+fn check_out(out: &Path, format: &Format) -> Result<()> {
+    if out.is_dir() && !format.per_image {
         return Err(Error::input(out, "a folder, but a file is to be written here"));
     }
     let folder = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -2,14 +2,16 @@
 
 use crate::data::files::write_atomic;
 use crate::data::labels::Labels;
+use crate::data::labels::formats::{self, Images, Reading, recognize};
 use crate::eval::{Options, Spacing, evaluate};
 use crate::{Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Compare detections with annotations: mean radial error and detection rates.
 ///
-/// Both files are landmark files (.csv or .json). Lengths are pixels of the truth's images, or millimetres with a spacing.
-/// Predictions made on the same images at another size are scaled.
+/// Both are landmark files of any format that `onemark convert` knows. Lengths are pixels of the truth's images, or
+/// millimetres with a spacing. Predictions made on the same images at another size are scaled; a file that holds no image
+/// sizes is taken to be of the other's.
 #[derive(clap::Args)]
 pub struct Args {
     /// The detections.
@@ -70,7 +72,7 @@ pub fn run(args: Args) -> Result<u8> {
         truth_path: args.truth,
         ..Options::default()
     };
-    let (pred, truth) = (Labels::read(&options.pred_path)?, Labels::read(&options.truth_path)?);
+    let (pred, truth) = read_both(&options.pred_path, &options.truth_path)?;
     // Over nothing in common the table would be all missed points.
     if !truth.names.iter().any(|name| pred.names.contains(name)) {
         let cause = format!(
@@ -86,4 +88,24 @@ pub fn run(args: Args) -> Result<u8> {
     }
     super::print(evaluation.to_table())?;
     Ok(0)
+}
+
+/// The labels of both files, whatever their formats. A file that holds no image sizes is read with those of the other.
+fn read_both(pred: &Path, truth: &Path) -> Result<(Labels, Labels)> {
+    let read = |path: &Path, images: &Images, of: &Path| {
+        let found = formats::read(path, &Reading::with(images))?;
+        let assumed = (!found.format.holds.sizes).then(|| format!("image sizes are those of {}", of.display()));
+        found.notes.iter().chain(&assumed).for_each(|note| super::note(format!("{}: {note}", path.display())));
+        Ok::<_, Error>(found)
+    };
+    if recognize(pred)?.holds.sizes {
+        let pred_labels = read(pred, &Images::default(), truth)?.labels;
+        let found = read(truth, &Images::of_labels(&pred_labels), pred)?;
+        return match found.unknown_images {
+            0 => Ok((pred_labels, found.labels)),
+            n => Err(Error::input(pred, format!("no rows for {n} of the images in {}", truth.display()))),
+        };
+    }
+    let truth_labels = read(truth, &Images::default(), pred)?.labels;
+    Ok((read(pred, &Images::of_labels(&truth_labels), truth)?.labels, truth_labels))
 }

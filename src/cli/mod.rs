@@ -7,6 +7,7 @@ mod compare;
 mod completions;
 mod config;
 mod contest;
+mod convert;
 mod demo;
 mod detect;
 mod devices;
@@ -26,6 +27,8 @@ mod train;
 
 use crate::data::gray::GrayImage;
 use crate::data::images::read_gray;
+use crate::data::labels::Labels;
+use crate::data::labels::formats::{self, Images, Reading};
 use crate::device::Device;
 use crate::timing;
 use crate::{Error, Result};
@@ -55,6 +58,7 @@ enum Command {
     Detect(detect::Args),
     Eval(eval::Args),
     Compare(compare::Args),
+    Convert(convert::Args),
     Bench(bench::Args),
     Profile(profile::Args),
     Devices(devices::Args),
@@ -74,6 +78,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Detect(args) => detect::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Convert(args) => convert::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Profile(args) => profile::run(args),
         Command::Devices(args) => devices::run(args),
@@ -123,6 +128,13 @@ impl Compute {
     /// What shows how far the work is.
     pub fn meter(&self) -> progress::Meter {
         progress::Meter::new(if self.quiet { None } else { Some(self.progress) })
+    }
+
+    /// Labels of any format; says what was left out or assumed.
+    pub fn read_labels(&self, path: &Path, images: &Images) -> Result<Labels> {
+        let found = formats::read(path, &Reading::with(images))?;
+        found.notes.iter().for_each(|note| self.note(format!("{}: {note}", path.display())));
+        Ok(found.labels)
     }
 
     /// A line on stderr, unless quiet.

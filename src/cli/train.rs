@@ -6,6 +6,7 @@ use super::run_info::RunInfo;
 use super::{config, pages};
 use crate::data::gray::GrayImage;
 use crate::data::images::expand_inputs;
+use crate::data::labels::formats::Images;
 use crate::data::labels::{Labels, Point, same_shape, scale_point};
 use crate::detect::Detector;
 use crate::device::Device;
@@ -30,7 +31,7 @@ pub struct Args {
     /// The annotated image: a path, or the file name of one of IMAGES.
     #[arg(long, value_name = "IMAGE")]
     template: PathBuf,
-    /// Landmark file (.csv or .json) with a row for the template; rows of other images are not used.
+    /// Landmark file of any format that `onemark convert` knows, with the template in it; other images in it are not used.
     #[arg(long, value_name = "FILE")]
     landmarks: PathBuf,
     /// Folder of the run: weights, settings, logs, checkpoint.
@@ -101,7 +102,8 @@ fn train(args: &Args) -> Result<u8> {
     }
     let (paths, template) = inputs(&args.images, &args.template)?;
     let names = super::file_names(&paths)?;
-    let labels = Labels::read(&args.landmarks)?;
+    let known = Images::of_files(&paths).with_sole(&names[template]);
+    let labels = args.compute.read_labels(&args.landmarks, &known)?;
     labels.template(&args.landmarks, &names[template])?;
     let run = RunDir::create(&args.out)?;
     let images = super::read_images(&paths)?;

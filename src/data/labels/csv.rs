@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// The widest header: what keeps a hostile file from exhausting memory.
-const MAX_COLUMNS: usize = 1 << 16;
+pub(super) const MAX_COLUMNS: usize = 1 << 16;
 
 impl Labels {
     /// The CSV text, with score columns if any row has scores. Numbers are the shortest that read back the same.
@@ -47,7 +47,7 @@ impl Labels {
     pub fn from_csv(text: &str, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let at_line = |(line, cause): (usize, String)| Error::input_at(path, format!("line {line}"), cause);
-        let mut records = Records { rest: text, line: 1 };
+        let mut records = Records::new(text, 1);
         let (line, header) = records.next_record(MAX_COLUMNS).map_err(at_line)?.ok_or_else(|| {
             Error::input(path, "empty; a label file begins with image,width,height,<name>_x,<name>_y")
         })?;
@@ -108,17 +108,22 @@ impl Labels {
 }
 
 /// RFC 4180 records; a line ends in LF, CRLF or CR, and empty lines are skipped.
-struct Records<'a> {
+pub(super) struct Records<'a> {
     rest: &'a str,
     line: usize,
 }
 
 /// A record: the line on which it begins, and its cells.
-type Record<'a> = (usize, Vec<Cow<'a, str>>);
+pub(super) type Record<'a> = (usize, Vec<Cow<'a, str>>);
 
 impl<'a> Records<'a> {
+    /// The records of `text`, which begins on this line of its file.
+    pub(super) fn new(text: &'a str, line: usize) -> Self {
+        Self { rest: text, line }
+    }
+
     /// The next record, or `None` at the end. A fault comes with its line.
-    fn next_record(&mut self, max_cells: usize) -> Result<Option<Record<'a>>, (usize, String)> {
+    pub(super) fn next_record(&mut self, max_cells: usize) -> Result<Option<Record<'a>>, (usize, String)> {
         while self.end_line() {}
         if self.rest.is_empty() {
             return Ok(None);
@@ -223,7 +228,7 @@ impl Columns {
 }
 
 /// A cell's number, `None` if it is empty.
-fn number(cell: &str) -> Result<Option<f64>, String> {
+pub(super) fn number(cell: &str) -> Result<Option<f64>, String> {
     match cell.trim() {
         "" => Ok(None),
         text => match text.parse::<f64>() {
@@ -233,7 +238,7 @@ fn number(cell: &str) -> Result<Option<f64>, String> {
     }
 }
 
-fn push_cell(csv: &mut String, cell: &str) {
+pub(super) fn push_cell(csv: &mut String, cell: &str) {
     if cell.contains([',', '"', '\r', '\n']) {
         let _ = write!(csv, "\"{}\"", cell.replace('"', "\"\"")); // writing to a String cannot fail
     } else {

@@ -10,7 +10,17 @@ use std::fmt;
 use std::path::Path;
 
 /// The most points of a file: what keeps a hostile one from exhausting memory.
-const MAX_POINTS: usize = 1 << 26;
+pub(super) const MAX_POINTS: usize = 1 << 26;
+
+/// Parses JSON of any kind; a fault names line and column.
+pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str, path: &Path) -> Result<T> {
+    serde_json::from_str(text).map_err(|e| {
+        let cause = e.to_string();
+        // The place is said once, in front; a hostile string is quoted at any length.
+        let cause: String = cause.split(" at line ").next().unwrap_or_default().chars().take(200).collect();
+        Error::input_at(path, format!("line {}, column {}", e.line(), e.column()), cause)
+    })
+}
 
 impl Labels {
     /// The JSON text. A missing point has no entry, or one with a score alone.
@@ -38,12 +48,7 @@ impl Labels {
     /// As [`Labels::read`].
     pub fn from_json(text: &str, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let JsonFile { names, images } = serde_json::from_str(text).map_err(|e| {
-            let cause = e.to_string();
-            // The place is said once, in front; a hostile string is quoted at any length.
-            let cause: String = cause.split(" at line ").next().unwrap_or_default().chars().take(200).collect();
-            Error::input_at(path, format!("line {}, column {}", e.line(), e.column()), cause)
-        })?;
+        let JsonFile { names, images } = parse(text, path)?;
         if names.len().saturating_mul(images.len()) > MAX_POINTS {
             return Err(Error::input(path, format!("more than {MAX_POINTS} points")));
         }

@@ -1,4 +1,4 @@
-//! Landmark files: the native CSV and the same content as JSON.
+//! Landmark files: the native CSV, the same content as JSON, and the formats of other tools (`formats`).
 //!
 //! ```text
 //! image,width,height,sella_x,sella_y,sella_score,nasion_x,nasion_y,nasion_score
@@ -7,9 +7,11 @@
 //!
 //! Coordinates are pixels of the image whose size the row states, x to the right and y down, pixel centres at
 //! integers: the image covers `-0.5 ..= width - 0.5`. An empty cell is a missing point. Scores are in `[0, 1]`.
-//! Each format has its own file and is told by the extension; all obey the same rules ([`Labels::read`]).
+//! Each format has its own file; all obey the same rules ([`Labels::read`]).
 
 mod csv;
+#[cfg(feature = "cli")]
+pub mod formats;
 mod json;
 
 use std::collections::HashSet;
@@ -70,7 +72,7 @@ pub fn same_shape(from: (f64, f64), to: (f64, f64)) -> bool {
 }
 
 impl Labels {
-    /// Reads a `.json` file as JSON and any other as CSV.
+    /// Reads a native file: `.json` as JSON and any other as CSV.
     ///
     /// # Errors
     /// [`Error::Io`], or [`Error::Input`] with line and column (CSV, JSON syntax) or image and landmark (JSON content)
@@ -78,13 +80,8 @@ impl Labels {
     /// [`MAX_FILE_BYTES`] included.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = read_capped(path, MAX_FILE_BYTES)?;
-        let text = std::str::from_utf8(&bytes).map_err(|e| {
-            let line = 1 + bytes[..e.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
-            Error::input_at(path, format!("line {line}"), "not UTF-8; save the file as UTF-8")
-        })?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text); // spreadsheets put a byte order mark first
-        if is_json(path) { Self::from_json(text, path) } else { Self::from_csv(text, path) }
+        let text = read_text(path)?;
+        if is_json(path) { Self::from_json(&text, path) } else { Self::from_csv(&text, path) }
     }
 
     /// Writes JSON if `path` ends in `.json`, else CSV. Whole or not at all: see [`write_atomic`].
@@ -176,6 +173,16 @@ impl Labels {
         }
         Ok(())
     }
+}
+
+/// A label file's text, without the byte order mark that spreadsheets put first.
+fn read_text(path: &Path) -> Result<String> {
+    let text = String::from_utf8(read_capped(path, MAX_FILE_BYTES)?).map_err(|e| {
+        let valid = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+        let line = 1 + valid.iter().filter(|&&b| b == b'\n').count();
+        Error::input_at(path, format!("line {line}"), "not UTF-8; save the file as UTF-8")
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(ToOwned::to_owned).unwrap_or(text))
 }
 
 fn is_json(path: &Path) -> bool {

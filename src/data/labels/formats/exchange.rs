@@ -1,0 +1,246 @@
+//! Label files of any format, one file or a folder of them, read and written.
+
+use super::builder::Builder;
+use super::recognize::{files_in, recognize};
+use super::{Format, Images, Source, Spacing, Target, stem};
+use crate::data::files::write_atomic;
+use crate::data::labels::{Labels, list, read_text, shown};
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// What reading needs to know beside the path.
+pub struct Reading<'a> {
+    /// The format, if it is not to be recognised.
+    pub format: Option<&'static Format>,
+    /// Sizes and names of images for formats that do not hold them.
+    pub images: &'a Images,
+    /// Millimetres a pixel, for positions in millimetres (3D Slicer).
+    pub spacing: Option<f64>,
+}
+
+impl<'a> Reading<'a> {
+    /// The format is recognised, and the spacing is not known.
+    pub fn with(images: &'a Images) -> Self {
+        Self { format: None, images, spacing: None }
+    }
+}
+
+/// Labels as they were read.
+pub struct Found {
+    /// The labels.
+    pub labels: Labels,
+    /// Their format.
+    pub format: &'static Format,
+    /// Images that are in the file but not among those given, and that could not be read without.
+    pub unknown_images: usize,
+    /// What was left out or assumed, a line each.
+    pub notes: Vec<String>,
+}
+
+/// Where Slicer places an image that has no spacing of its own.
+const ONE_MM: &str =
+    "a pixel is taken for 1 mm, as Slicer does with PNG and JPEG; for others: onemark convert --spacing MM";
+
+/// Reads a label file, or a folder with a file an image.
+///
+/// # Errors
+/// As [`Labels::read`]; [`Error::Input`] also where an image's size is needed and not known, and for a folder without
+/// files of the format.
+pub fn read(path: impl AsRef<Path>, reading: &Reading) -> Result<Found> {
+    let path = path.as_ref();
+    let format = reading.format.map_or_else(|| recognize(path), Ok)?;
+    let folder = path.is_dir();
+    let files = match folder {
+        true if format.per_image => files_in(path, format)?,
+        true => return Err(Error::input(path, format!("a folder, but {} is one file", format.title))),
+        false => vec![path.into()],
+    };
+    let mut builder = Builder::default();
+    for file in &files {
+        let (text, images, spacing) = (read_text(file)?, reading.images, reading.spacing);
+        (format.read)(&Source { path: file, text: &text, images, spacing, alone: !folder, format }, &mut builder)?;
+    }
+    let unknown_images = builder.unknown_images();
+    let (labels, mut notes) = builder.finish(path)?;
+    notes.extend((format.spacing == Spacing::Needed && reading.spacing.is_none()).then(|| ONE_MM.into()));
+    Ok(Found { labels, format, unknown_images, notes })
+}
+
+/// Writes labels: one file, or in a folder (made if need be) a file for each image where the format is so, unless `path`
+/// itself is named like a file. Every file whole or not at all.
+///
+/// Returns what the format cannot hold of these labels, and what was assumed.
+///
+/// # Errors
+/// As [`targets`], and [`Error::Input`] for labels that the format cannot hold at all; nothing is written then.
+pub fn write(
+    labels: &Labels,
+    path: impl AsRef<Path>,
+    format: &Format,
+    spacing: Option<f64>,
+    replace: bool,
+) -> Result<Vec<String>> {
+    let path = path.as_ref();
+    labels.check(path)?;
+    let images: Vec<&str> = labels.rows.iter().map(|row| row.image.as_str()).collect();
+    let files = targets(path, format, &labels.names, &images, replace)?;
+    let write = format.write.expect("targets refuses formats that are not written");
+    let text = |labels: &Labels, file: &Path| write(labels, &Target { path: file, spacing });
+    let mut notes = Vec::from_iter(format.loses(labels));
+    notes.extend((format.spacing == Spacing::Needed && spacing.is_none()).then(|| ONE_MM.into()));
+    if !format.per_image {
+        write_atomic(path, text(labels, path)?.as_bytes())?;
+        return Ok(notes);
+    }
+    let alone = |row: usize| Labels { names: labels.names.clone(), rows: vec![labels.rows[row].clone()] };
+    let texts: Vec<String> =
+        files.iter().enumerate().map(|(row, file)| text(&alone(row), file)).collect::<Result<_>>()?;
+    if let Some(folder) = files[0].parent().filter(|folder| *folder == path) {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "create", e))?;
+    }
+    for (file, text) in files.iter().zip(texts) {
+        write_atomic(file, text.as_bytes())?;
+    }
+    Ok(notes)
+}
+
+/// The files that [`write`] would write for labels with these landmarks and images.
+///
+/// # Errors
+/// [`Error::Usage`] for a format that is only read, and for one of an image a file where `path` is one file and the images
+/// are several; [`Error::Input`] for landmarks that the format is not made for, for images whose names do not make files,
+/// and, unless `replace`, for a file that is there already.
+pub fn targets(
+    path: &Path,
+    format: &Format,
+    landmarks: &[String],
+    images: &[&str],
+    replace: bool,
+) -> Result<Vec<PathBuf>> {
+    if !format.is_written() {
+        return Err(Error::Usage(format!("{} can be read, but not written", format.title)));
+    }
+    let lacks: Vec<&str> =
+        format.landmarks.iter().copied().filter(|name| !landmarks.iter().any(|l| l == name)).collect();
+    if !lacks.is_empty() || (!format.landmarks.is_empty() && landmarks.len() > format.landmarks.len()) {
+        let lacks = if lacks.is_empty() { "others too".into() } else { format!("not {}", list(lacks.into_iter())) };
+        let n = format.landmarks.len();
+        return Err(Error::input(
+            path,
+            format!("{} holds {n} landmarks of its own, but there are {lacks}", format.title),
+        ));
+    }
+    let plain =
+        |image: &&&str| Path::new(image).file_name().is_none_or(|name| name != **image) || image.contains(['/', '\\']);
+    if let Some(image) = images.iter().find(plain).filter(|_| !format.is_native()) {
+        return Err(Error::input(path, format!("image {}: not a plain file name", shown(image))));
+    }
+    let last_ending = format.ending.rsplit('.').next();
+    let as_file = path.extension().is_some_and(|e| e.to_str().map(str::to_lowercase).as_deref() == last_ending);
+    let files = if !format.per_image {
+        vec![path.into()]
+    } else if as_file && images.len() > 1 {
+        let (title, n) = (format.title, images.len());
+        return Err(Error::Usage(format!(
+            "{}: {title} is a file an image, and there are {n}; name a folder",
+            path.display()
+        )));
+    } else if as_file {
+        vec![path.into()]
+    } else {
+        let mut files = HashMap::new(); // in lower case: not every file system tells
+        for image in images {
+            if let Some(other) = files.insert(stem(image).to_lowercase(), image) {
+                let (other, image) = (shown(other), shown(image));
+                return Err(Error::input(path, format!("images {other} and {image} would have the same file")));
+            }
+        }
+        images.iter().map(|image| path.join(format!("{}{}", stem(image), format.ending))).collect()
+    };
+    if format.per_image && !as_file && path.exists() && !path.is_dir() {
+        return Err(Error::input(path, format!("a file, but {} needs a folder", format.title)));
+    }
+    // A pipe or a device, such as /dev/stdout, is no file that would be lost.
+    let there = |file: &&PathBuf| file.metadata().is_ok_and(|meta| meta.is_file());
+    match files.iter().find(there).filter(|_| !replace) {
+        Some(file) => Err(Error::input(file, "is there already; remove it, or write elsewhere")),
+        None => Ok(files),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::labels::LabelRow;
+    use crate::data::labels::formats::FORMATS;
+
+    fn labels(images: &[&str]) -> Labels {
+        let row = |image: &&str| LabelRow {
+            image: (*image).into(),
+            width: 9,
+            height: 9,
+            points: vec![Some([1.0, 2.0])],
+            scores: vec![],
+        };
+        Labels { names: vec!["a".into()], rows: images.iter().map(row).collect() }
+    }
+
+    #[test]
+    fn nothing_is_replaced_or_written_in_part() {
+        let folder = std::env::temp_dir().join(format!("onemark-exchange-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let format = |name: &str| Format::named(name).unwrap();
+        let to = |name: &str, images: &[&str], path: &str, replace: bool| {
+            write(&labels(images), folder.join(path), format(name), None, replace).map_err(|e| e.to_string())
+        };
+        to("coco", &["1.png"], "c.json", false).unwrap();
+        to("labelme", &["2.png"], "l", false).unwrap();
+        for (name, images, path, words) in [
+            ("coco", &["1.png"][..], "c.json", "c.json: is there already; remove it"),
+            ("labelme", &["1.png", "2.png"], "l", "2.json: is there already"),
+            ("labelme", &["1.png", "1.jpg"], "m", "images \"1.png\" and \"1.jpg\" would have the same file"),
+            ("labelme", &["1.png", "2.png"], "m.json", "LabelMe is a file an image, and there are 2; name a folder"),
+            ("labelme", &["../1.png"], "m", "image \"../1.png\": not a plain file name"),
+            ("slicer", &["1.png"], "c.json/x", "cannot create"),
+            ("coco", &["1.png"], "l", "l: a folder, but a file is to be written here"),
+            ("fcsv", &["1.png"], "f.fcsv", "3D Slicer fiducials can be read, but not written"),
+            (
+                "isbi",
+                &["1.png"],
+                "i",
+                "ISBI 2015 text holds 19 landmarks of its own, but there are not \"sella\", \"nasion\"",
+            ),
+        ] {
+            let error = to(name, images, path, false).unwrap_err();
+            assert!(error.contains(words), "{words}: {error}");
+        }
+        assert_eq!(std::fs::read_dir(folder.join("l")).unwrap().count(), 1, "1.json would have been whole");
+        assert!(!folder.join("m").exists());
+        to("labelme", &["1.png", "2.png"], "l", true).unwrap();
+        to("labelme", &["3.png"], "l/3.json", false).unwrap();
+        let found = read(folder.join("l"), &Reading::with(&Images::default())).unwrap();
+        assert_eq!(found.labels, labels(&["1.png", "2.png", "3.png"]));
+        let none = Images::default();
+        let coco = Reading { format: Some(format("coco")), ..Reading::with(&none) };
+        assert!(
+            read(folder.join("l"), &coco).err().unwrap().to_string().contains("l: a folder, but COCO keypoints is one")
+        );
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn endings_tell_what_to_write() {
+        let of = |name: &str| Format::of_ending(Path::new(name)).map(|format| format.name);
+        let found =
+            ["a/b.CSV", "x.json", "x.mrk.json", "x.tps", "x.xml", "x.txt", "x.fcsv"].map(|name| of(name).unwrap());
+        assert_eq!(found, ["csv", "json", "slicer", "tps", "cvat", "isbi", "fcsv"]);
+        let error = of("labels").unwrap_err();
+        assert!(
+            error.to_string().contains("one of csv, json, coco, labelme, cvat, slicer, deeplabcut, tps, isbi"),
+            "{error}"
+        );
+        assert!(FORMATS.iter().all(|format| Format::named(format.name).unwrap().ending == format.ending));
+    }
+}
