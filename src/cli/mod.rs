@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout or into files, everything else to stderr. A failure is one line on stderr and an exit code.
 
+mod annotate;
 mod bench;
 mod compare;
 mod config;
@@ -45,6 +46,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Annotate(annotate::Args),
     Train(train::Args),
     Detect(detect::Args),
     Eval(eval::Args),
@@ -59,6 +61,7 @@ enum Command {
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::Demo(args) => demo::run(args),
+        Command::Annotate(args) => annotate::run(args),
         Command::Train(args) => train::run(args),
         Command::Detect(args) => detect::run(args),
         Command::Eval(args) => eval::run(args),

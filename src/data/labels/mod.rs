@@ -11,6 +11,8 @@
 
 mod csv;
 mod json;
+#[cfg(feature = "cli")]
+mod patch;
 
 use std::collections::HashSet;
 use std::path::Path;
