@@ -29,13 +29,14 @@ export function drawPanel(app) {
   $('names').checked = app.namesShown;
   $('undo').disabled = !annotation.canUndo;
   $('redo').disabled = !annotation.canRedo;
-  $('save').textContent = dirty ? 'Save changes' : 'Saved';
+  $('save').textContent = dirty ? 'Save changes' : 'No changes';
   $('save').disabled = !dirty;
   $('zoom-actual').textContent = `${Math.round(app.view.scale * 100)} %`;
   $('zoom-actual').setAttribute('aria-label', `Zoom ${Math.round(app.view.scale * 100)} percent; to 100`);
 
   const name = images[index]?.name ?? '';
   $('title').textContent = name;
+  $('title').classList.toggle('hidden', images.length > 1); // the list of images tells it
   document.title = `${dirty ? '• ' : ''}${name} – onemark annotate`;
   $('stage').setAttribute('aria-label', picture ? `Image ${name}, ${annotation.width} by ${annotation.height} pixels` : name);
   $('position').textContent = `${index + 1} of ${images.length}`;
@@ -57,6 +58,9 @@ function fill(id, value) {
   if (document.activeElement !== field || field.type === 'range') field.value = value;
 }
 
+/** The icon of a landmark without a place: a dash. */
+const NONE = 'M-5 0H5';
+
 /** Buttons stay what they are, so that focus does: only texts change. */
 function drawList({ landmarks, selected }) {
   const list = $('list');
@@ -65,11 +69,11 @@ function drawList({ landmarks, selected }) {
   landmarks.forEach(({ name, point, score }, i) => {
     const button = list.children[i].firstChild;
     const [icon, title, detail] = button.children;
-    icon.firstChild.setAttribute('d', point ? shape(score) : '');
-    icon.firstChild.setAttribute('stroke', colour(score));
+    icon.firstChild.setAttribute('d', point ? shape(score) : NONE);
+    icon.firstChild.setAttribute('stroke', point ? colour(score) : '#9aa3ad');
     title.textContent = name;
-    const place = point ? point.map(shown).join(', ') : 'not placed';
-    detail.textContent = score === null ? place : `${place} · score ${score.toFixed(2)}`;
+    const place = point ? point.map(Math.round).join(', ') : 'not placed';
+    detail.textContent = score === null ? place : `score ${score.toFixed(2)}`;
     button.tabIndex = i === Math.max(selected, 0) ? 0 : -1;
     if (i === selected) button.setAttribute('aria-current', 'true');
     else button.removeAttribute('aria-current');

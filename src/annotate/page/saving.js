@@ -33,10 +33,12 @@ export async function save(app, force = false) {
 }
 
 async function conflict(app, cause) {
-  const choice = await ask('The file has changed', `${cause}. Nothing was saved.`, [
+  const text = `${cause}. Nothing was saved. These points can be saved into the file as it is now, `
+    + 'or dropped for those that it has.';
+  const choice = await ask('The file has changed', text, [
     ['stay', 'Go on without saving'],
-    ['mine', 'Save these points into it'],
-    ['theirs', 'Take the file’s points'],
+    ['mine', 'Save these points'],
+    ['theirs', 'Drop them'],
   ]);
   if (choice === 'mine') return save(app, true);
   if (choice !== 'theirs') {
