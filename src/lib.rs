@@ -10,6 +10,8 @@
 #![warn(missing_docs)]
 
 #[cfg(feature = "cli")]
+pub mod annotate;
+#[cfg(feature = "cli")]
 pub mod bench;
 pub mod cpu;
 pub mod data;

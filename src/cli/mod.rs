@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout or into files, everything else to stderr. A failure is one line on stderr and an exit code.
 
+mod annotate;
 mod bench;
 mod compare;
 mod completions;
@@ -53,6 +54,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Annotate(annotate::Args),
     Train(train::Args),
     Merge(merge::Args),
     Detect(detect::Args),
@@ -73,6 +75,7 @@ enum Command {
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::Demo(args) => demo::run(args),
+        Command::Annotate(args) => annotate::run(args),
         Command::Train(args) => train::run(args),
         Command::Merge(args) => merge::run(args),
         Command::Detect(args) => detect::run(args),

@@ -109,8 +109,8 @@ impl Labels {
 
 /// RFC 4180 records; a line ends in LF, CRLF or CR, and empty lines are skipped.
 pub(super) struct Records<'a> {
-    rest: &'a str,
-    line: usize,
+    pub(super) rest: &'a str,
+    pub(super) line: usize,
 }
 
 /// A record: the line on which it begins, and its cells.
@@ -141,7 +141,7 @@ impl<'a> Records<'a> {
         Ok(Some((first_line, cells)))
     }
 
-    fn cell(&mut self) -> Result<Cow<'a, str>, (usize, String)> {
+    pub(super) fn cell(&mut self) -> Result<Cow<'a, str>, (usize, String)> {
         let Some(quoted) = self.rest.strip_prefix('"') else {
             let (cell, rest) = self.rest.split_at(self.rest.find([',', '\r', '\n', '"']).unwrap_or(self.rest.len()));
             self.rest = rest;
@@ -169,7 +169,7 @@ impl<'a> Records<'a> {
         Ok(if cell.contains('"') { cell.replace("\"\"", "\"").into() } else { cell.into() })
     }
 
-    fn end_line(&mut self) -> bool {
+    pub(super) fn end_line(&mut self) -> bool {
         let rest = self.rest.strip_prefix("\r\n").or_else(|| self.rest.strip_prefix(['\r', '\n']));
         self.line += usize::from(rest.is_some());
         self.rest = rest.unwrap_or(self.rest);
@@ -178,22 +178,22 @@ impl<'a> Records<'a> {
 }
 
 /// Where the header puts what.
-struct Columns {
-    image: usize,
-    width: usize,
-    height: usize,
-    landmarks: Vec<LandmarkColumns>,
+pub(super) struct Columns {
+    pub(super) image: usize,
+    pub(super) width: usize,
+    pub(super) height: usize,
+    pub(super) landmarks: Vec<LandmarkColumns>,
 }
 
-struct LandmarkColumns {
-    name: String,
-    x: usize,
-    y: usize,
-    score: Option<usize>,
+pub(super) struct LandmarkColumns {
+    pub(super) name: String,
+    pub(super) x: usize,
+    pub(super) y: usize,
+    pub(super) score: Option<usize>,
 }
 
 impl Columns {
-    fn of(header: &[Cow<str>]) -> Result<Self, String> {
+    pub(super) fn of(header: &[Cow<str>]) -> Result<Self, String> {
         let mut index: HashMap<&str, usize> = HashMap::with_capacity(header.len());
         let matters = |c: &str| {
             ["image", "width", "height"].contains(&c) || ["_x", "_y", "_score"].iter().any(|s| c.ends_with(s))

@@ -13,6 +13,8 @@ mod csv;
 #[cfg(feature = "cli")]
 pub mod formats;
 mod json;
+#[cfg(feature = "cli")]
+mod patch;
 
 use std::collections::HashSet;
 use std::path::Path;
