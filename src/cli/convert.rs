@@ -1,7 +1,7 @@
 //! `onemark convert`: landmark files from one format to another.
 
 use crate::data::images::expand_inputs;
-use crate::data::labels::formats::{self, FORMATS, Format, Images, Reading, Spacing};
+use crate::data::labels::formats::{self, FORMATS, Format, Images, LabelFile, Spacing};
 use crate::{Error, Result};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::path::PathBuf;
@@ -63,10 +63,12 @@ pub fn run(args: Args) -> Result<u8> {
     let files = if args.images.is_empty() { vec![] } else { expand_inputs(&args.images)? };
     super::file_names(&files)?;
     let images = Images::of_files(&files);
-    let found = formats::read(&args.input, &Reading { format: args.from, images: &images, spacing: args.spacing })?;
-    if args.spacing.is_some() && found.format.spacing == Spacing::Unused && to.spacing == Spacing::Unused {
-        return Err(Error::Usage(format!("--spacing: {} and {} are in pixels", found.format.title, to.title)));
+    let file = LabelFile::open(&args.input, args.from)?;
+    let from = file.format();
+    if args.spacing.is_some() && from.spacing == Spacing::Unused && to.spacing == Spacing::Unused {
+        return Err(Error::Usage(format!("--spacing: {} and {} are in pixels", from.title, to.title)));
     }
+    let found = file.read(&images, args.spacing)?;
     say(&found.notes, &args.input);
     let mut labels = found.labels;
     if !args.names.is_empty() {

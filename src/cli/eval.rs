@@ -2,7 +2,7 @@
 
 use crate::data::files::write_atomic;
 use crate::data::labels::Labels;
-use crate::data::labels::formats::{self, Images, Reading, recognize};
+use crate::data::labels::formats::{Images, LabelFile};
 use crate::eval::{Options, Spacing, evaluate};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -92,20 +92,21 @@ pub fn run(args: Args) -> Result<u8> {
 
 /// The labels of both files, whatever their formats. A file that holds no image sizes is read with those of the other.
 fn read_both(pred: &Path, truth: &Path) -> Result<(Labels, Labels)> {
-    let read = |path: &Path, images: &Images, of: &Path| {
-        let found = formats::read(path, &Reading::with(images))?;
-        let assumed = (!found.format.holds.sizes).then(|| format!("image sizes are those of {}", of.display()));
+    let (pred_file, truth_file) = (LabelFile::open(pred, None)?, LabelFile::open(truth, None)?);
+    let read = |file: &LabelFile, path: &Path, images: &Images, of: &Path| {
+        let found = file.read(images, None)?;
+        let assumed = (!file.format().holds.sizes).then(|| format!("image sizes are those of {}", of.display()));
         found.notes.iter().chain(&assumed).for_each(|note| super::note(format!("{}: {note}", path.display())));
         Ok::<_, Error>(found)
     };
-    if recognize(pred)?.holds.sizes {
-        let pred_labels = read(pred, &Images::default(), truth)?.labels;
-        let found = read(truth, &Images::of_labels(&pred_labels), pred)?;
-        return match found.unknown_images {
-            0 => Ok((pred_labels, found.labels)),
-            n => Err(Error::input(pred, format!("no rows for {n} of the images in {}", truth.display()))),
-        };
+    if !pred_file.format().holds.sizes {
+        let truth_labels = read(&truth_file, truth, &Images::default(), pred)?.labels;
+        return Ok((read(&pred_file, pred, &Images::of_labels(&truth_labels), truth)?.labels, truth_labels));
     }
-    let truth_labels = read(truth, &Images::default(), pred)?.labels;
-    Ok((read(pred, &Images::of_labels(&truth_labels), truth)?.labels, truth_labels))
+    let pred_labels = read(&pred_file, pred, &Images::default(), truth)?.labels;
+    let found = read(&truth_file, truth, &Images::of_labels(&pred_labels), pred)?;
+    match found.unknown_images {
+        0 => Ok((pred_labels, found.labels)),
+        n => Err(Error::input(pred, format!("no rows for {n} of the images in {}", truth.display()))),
+    }
 }

@@ -29,7 +29,7 @@ mod train;
 use crate::data::gray::GrayImage;
 use crate::data::images::read_gray;
 use crate::data::labels::Labels;
-use crate::data::labels::formats::{self, Images, Reading};
+use crate::data::labels::formats::{Images, LabelFile};
 use crate::device::Device;
 use crate::timing;
 use crate::{Error, Result};
@@ -135,7 +135,7 @@ impl Compute {
 
     /// Labels of any format; says what was left out or assumed.
     pub fn read_labels(&self, path: &Path, images: &Images) -> Result<Labels> {
-        let found = formats::read(path, &Reading::with(images))?;
+        let found = LabelFile::open(path, None)?.read(images, None)?;
         found.notes.iter().for_each(|note| self.note(format!("{}: {note}", path.display())));
         Ok(found.labels)
     }

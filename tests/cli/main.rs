@@ -3,6 +3,7 @@
 mod bad_input;
 mod detect;
 mod fixture;
+mod formats;
 mod machine;
 mod performance;
 mod promises;

@@ -65,17 +65,15 @@ impl Builder {
         Ok(())
     }
 
-    /// Counts `n` things of the file that labels have no place for, `what` in the plural.
-    pub fn leave_out(&mut self, what: &'static str, n: usize) {
-        if n > 0 {
-            *self.left_out.entry(what).or_default() += n;
-        }
+    /// Counts a thing of the file that labels have no place for; `what` is the plural.
+    pub fn leave_out(&mut self, what: &'static str) {
+        *self.left_out.entry(what).or_default() += 1;
     }
 
     /// Counts an image whose size is not known because it is not among the images that are given; its row is left out.
     pub fn unknown_image(&mut self) {
         self.unknown_images += 1;
-        self.leave_out("images that are not among those given", 1);
+        self.leave_out("images that are not among those given");
     }
 
     /// How many there were.
@@ -88,7 +86,7 @@ impl Builder {
         if self.names.len().saturating_mul(self.rows.len()) > MAX_POINTS {
             return Err(Error::input(path, format!("more than {MAX_POINTS} points")));
         }
-        let notes = self.left_out.iter().map(|(what, n)| format!("{n} {what}, left out")).collect::<Vec<_>>();
+        let notes = self.left_out.iter().map(|(what, n)| format!("left out: {what} ({n})")).collect::<Vec<_>>();
         if self.rows.is_empty() || self.names.is_empty() {
             let cause = if self.rows.is_empty() { "no images in it" } else { "no landmarks in it" };
             return Err(Error::input(path, [&[cause.to_string()], &notes[..]].concat().join("; ")));

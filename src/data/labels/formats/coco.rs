@@ -98,7 +98,7 @@ fn read(source: &Source, builder: &mut Builder) -> Result<()> {
         builder.image(name, size);
         for annotation in of_image.get(&image.id).into_iter().flatten() {
             let Some(keypoints) = &annotation.keypoints else {
-                builder.leave_out("annotations without keypoints", 1);
+                builder.leave_out("annotations without keypoints");
                 continue;
             };
             let at = |cause: String| source.fault(format!("image {}", shown(&image.file_name)), cause);
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!((labels.rows[0].image.as_str(), labels.rows[0].size()), ("000397.jpg", (640.0, 427.0)));
         assert_eq!(labels.rows[0].points, [Some([433.0, 94.0]), None, Some([434.5, 90.0])]);
         assert_eq!(labels.rows[1].points, [None; 3]);
-        assert_eq!(notes, ["1 annotations without keypoints, left out"]);
+        assert_eq!(notes, ["left out: annotations without keypoints (1)"]);
     }
 
     #[test]

@@ -61,7 +61,7 @@ fn read(source: &Source, builder: &mut Builder) -> Result<()> {
                         .map_err(|cause| at(&shape, cause))?;
                 }
                 "image" | "skeleton" | "attribute" => {}
-                _ => builder.leave_out("shapes that are no points", 1),
+                _ => builder.leave_out("shapes that are no points"),
             }
         }
     }
@@ -201,7 +201,7 @@ mod tests {
         let place = |k: usize| first.points[k].map(|p| p.map(|v| (v * 100.0).round() / 100.0));
         assert_eq!([place(0), place(1), place(2), place(3)], [None, Some([574.4, 938.98]), Some([90.8, 52.1]), None]);
         assert_eq!(first.scores, [None, Some(0.75), None, None]);
-        assert_eq!(notes, ["1 shapes that are no points, left out"]);
+        assert_eq!(notes, ["left out: shapes that are no points (1)"]);
     }
 
     #[test]

@@ -22,13 +22,7 @@ pub(super) const FORMAT: Format = Format {
     write: Some(write),
 };
 
-/// Where a body part has its columns.
-struct Columns<'a> {
-    name: &'a str,
-    x: Option<usize>,
-    y: Option<usize>,
-    likelihood: Option<usize>,
-}
+const COORDS: [&str; 3] = ["x", "y", "likelihood"];
 
 fn read(source: &Source, builder: &mut Builder) -> Result<()> {
     let mut records = Records::new(source.text, 1);
@@ -52,23 +46,19 @@ fn read(source: &Source, builder: &mut Builder) -> Result<()> {
     }
     // The columns of the path have no body part.
     let first = 1 + parts[1..].iter().take_while(|part| part.is_empty()).count();
-    let mut columns: Vec<Columns> = Vec::new();
+    // Body parts with the columns of their coords.
+    let mut columns: Vec<(&str, [Option<usize>; 3])> = Vec::new();
     for (index, (part, coord)) in parts.iter().zip(&coords).enumerate().skip(first) {
-        if columns.last().is_none_or(|last| last.name != part) {
+        let Some(which) = COORDS.iter().position(|known| known == coord) else {
+            let cause = format!("coords of {} are x, y and likelihood, not {}", shown(part), shown(coord));
+            return Err(at(line, cause));
+        };
+        if columns.last().is_none_or(|(last, _)| last != part) {
             builder.landmark(part);
-            columns.push(Columns { name: part, x: None, y: None, likelihood: None });
+            columns.push((part, [None; 3]));
         }
-        let last = columns.len() - 1;
-        match coord.as_ref() {
-            "x" => columns[last].x = Some(index),
-            "y" => columns[last].y = Some(index),
-            "likelihood" => columns[last].likelihood = Some(index),
-            other => {
-                return Err(at(
-                    line,
-                    format!("coords of {} are x, y and likelihood, not {}", shown(part), shown(other)),
-                ));
-            }
+        if let Some((_, places)) = columns.last_mut() {
+            places[which] = Some(index);
         }
     }
     while let Some((line, cells)) = next(scorer.len())? {
@@ -77,10 +67,10 @@ fn read(source: &Source, builder: &mut Builder) -> Result<()> {
         }
         let Some((name, size)) = source.image(&cells[first - 1], None, builder)? else { continue };
         builder.image(name, size);
-        for Columns { name, x, y, likelihood } in &columns {
+        for (name, places) in &columns {
             let fault = |cause: String| at(line, format!("{}: {cause}", shown(name)));
-            let value =
-                |column: &Option<usize>| column.map_or(Ok(None), |column| number(&cells[column])).map_err(fault);
+            let value = |place: Option<usize>| place.map_or(Ok(None), |column| number(&cells[column])).map_err(fault);
+            let [x, y, likelihood] = *places;
             let point = match (value(x)?, value(y)?) {
                 (Some(x), Some(y)) => Some([x, y]),
                 (None, None) => None,
@@ -99,7 +89,7 @@ fn write(labels: &Labels, target: &Target) -> Result<String> {
     let folder = std::path::absolute(target.path).ok();
     let folder = folder.as_deref().and_then(|path| path.parent()?.file_name()).unwrap_or_default().to_string_lossy();
     let with_scores = labels.rows.iter().flat_map(|row| &row.scores).any(Option::is_some);
-    let coords: &[&str] = if with_scores { &["x", "y", "likelihood"] } else { &["x", "y"] };
+    let coords = &COORDS[..if with_scores { 3 } else { 2 }];
     let mut csv = String::new();
     let mut header = |row: &str, cell: &dyn Fn(&str, &str) -> String| {
         csv += row;
@@ -149,7 +139,7 @@ mod tests {
         assert_eq!((labels.names, labels.rows.len()), (vec!["snout".into(), "tail".into()], 1));
         assert_eq!((labels.rows[0].image.as_str(), labels.rows[0].size()), ("7.png", (640.0, 480.0)));
         assert_eq!((&labels.rows[0].points[..], labels.rows[0].scores.len()), (&[Some([196.25, 147.5]), None][..], 0));
-        assert_eq!(notes, ["1 images that are not among those given, left out"]);
+        assert_eq!(notes, ["left out: images that are not among those given (1)"]);
         // Newer: the path in three cells; and predictions.
         let new = "scorer,,,net,net,net\nbodyparts,,,snout,snout,snout\ncoords,,,x,y,likelihood\n\
                    labeled-data,reach,7.png,1,2,0.5\n";
@@ -168,7 +158,7 @@ mod tests {
             ("196.25", "", &["line 4: \"snout\": one of x and y is empty"]),
             ("196.25", "a", &["line 4: \"snout\": \"a\" is not a finite number"]),
             (",,\n", "\n", &["line 4: 3 cells, but the header has 5"]),
-            ("reach/7.png", "reach/8.png", &["no images in it; 2 images that are not among those given, left out"]),
+            ("reach/7.png", "reach/8.png", &["no images in it; left out: images that are not among those given (2)"]),
         ] {
             refused("deeplabcut", &FILE.replacen(from, to, 1), "d.csv", words);
         }

@@ -1,37 +1,29 @@
 //! Label files of any format, one file or a folder of them, read and written.
 
 use super::builder::Builder;
-use super::recognize::{files_in, recognize};
+use super::recognize::{files_in, of_file, of_folder};
 use super::{Format, Images, Source, Spacing, Target, stem};
 use crate::data::files::write_atomic;
 use crate::data::labels::{Labels, list, read_text, shown};
 use crate::error::{Error, Result};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// What reading needs to know beside the path.
-pub struct Reading<'a> {
-    /// The format, if it is not to be recognised.
-    pub format: Option<&'static Format>,
-    /// Sizes and names of images for formats that do not hold them.
-    pub images: &'a Images,
-    /// Millimetres a pixel, for positions in millimetres (3D Slicer).
-    pub spacing: Option<f64>,
-}
-
-impl<'a> Reading<'a> {
-    /// The format is recognised, and the spacing is not known.
-    pub fn with(images: &'a Images) -> Self {
-        Self { format: None, images, spacing: None }
-    }
+/// A label file, or a folder of files with one image each, whose format is known.
+pub struct LabelFile {
+    path: PathBuf,
+    format: &'static Format,
+    /// In the order of their names.
+    files: Vec<PathBuf>,
+    /// That of a file that is no folder; it may be a pipe, which is read once.
+    text: Option<String>,
 }
 
 /// Labels as they were read.
 pub struct Found {
     /// The labels.
     pub labels: Labels,
-    /// Their format.
-    pub format: &'static Format,
     /// Images that are in the file but not among those given, and that could not be read without.
     pub unknown_images: usize,
     /// What was left out or assumed, a line each.
@@ -42,29 +34,47 @@ pub struct Found {
 const ONE_MM: &str =
     "a pixel is taken for 1 mm, as Slicer does with PNG and JPEG; for others: onemark convert --spacing MM";
 
-/// Reads a label file, or a folder with a file an image.
-///
-/// # Errors
-/// As [`Labels::read`]; [`Error::Input`] also where an image's size is needed and not known, and for a folder without
-/// files of the format.
-pub fn read(path: impl AsRef<Path>, reading: &Reading) -> Result<Found> {
-    let path = path.as_ref();
-    let format = reading.format.map_or_else(|| recognize(path), Ok)?;
-    let folder = path.is_dir();
-    let files = match folder {
-        true if format.per_image => files_in(path, format)?,
-        true => return Err(Error::input(path, format!("a folder, but {} is one file", format.title))),
-        false => vec![path.into()],
-    };
-    let mut builder = Builder::default();
-    for file in &files {
-        let (text, images, spacing) = (read_text(file)?, reading.images, reading.spacing);
-        (format.read)(&Source { path: file, text: &text, images, spacing, alone: !folder, format }, &mut builder)?;
+impl LabelFile {
+    /// Opens a file or folder, and recognises its format unless it is given.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::Input`] for a text that is not UTF-8 or too large, and for a folder without files of the
+    /// format or with files of several.
+    pub fn open(path: impl AsRef<Path>, format: Option<&'static Format>) -> Result<Self> {
+        let path = path.as_ref().to_path_buf();
+        if !path.is_dir() {
+            let text = read_text(&path)?;
+            let format = format.unwrap_or_else(|| of_file(&path, &text));
+            return Ok(Self { files: vec![path.clone()], text: Some(text), path, format });
+        }
+        let format = format.map_or_else(|| of_folder(&path), Ok)?;
+        if !format.per_image {
+            return Err(Error::input(path, format!("a folder, but {} is one file", format.title)));
+        }
+        Ok(Self { files: files_in(&path, format)?, text: None, path, format })
     }
-    let unknown_images = builder.unknown_images();
-    let (labels, mut notes) = builder.finish(path)?;
-    notes.extend((format.spacing == Spacing::Needed && reading.spacing.is_none()).then(|| ONE_MM.into()));
-    Ok(Found { labels, format, unknown_images, notes })
+
+    /// Its format.
+    pub fn format(&self) -> &'static Format {
+        self.format
+    }
+
+    /// Its labels. Images are for formats that hold no sizes, the spacing (millimetres a pixel) for those in millimetres.
+    ///
+    /// # Errors
+    /// As [`Labels::read`]; [`Error::Input`] also where an image's size is needed and not known.
+    pub fn read(&self, images: &Images, spacing: Option<f64>) -> Result<Found> {
+        let (format, alone) = (self.format, self.text.is_some());
+        let mut builder = Builder::default();
+        for path in &self.files {
+            let text = self.text.as_deref().map_or_else(|| read_text(path).map(Cow::Owned), |text| Ok(text.into()))?;
+            (format.read)(&Source { path, text: &text, images, spacing, alone, format }, &mut builder)?;
+        }
+        let unknown_images = builder.unknown_images();
+        let (labels, mut notes) = builder.finish(&self.path)?;
+        notes.extend((format.spacing == Spacing::Needed && spacing.is_none()).then(|| ONE_MM.into()));
+        Ok(Found { labels, unknown_images, notes })
+    }
 }
 
 /// Writes labels: one file, or in a folder (made if need be) a file for each image where the format is so, unless `path`
@@ -220,13 +230,10 @@ mod tests {
         assert!(!folder.join("m").exists());
         to("labelme", &["1.png", "2.png"], "l", true).unwrap();
         to("labelme", &["3.png"], "l/3.json", false).unwrap();
-        let found = read(folder.join("l"), &Reading::with(&Images::default())).unwrap();
+        let found = LabelFile::open(folder.join("l"), None).unwrap().read(&Images::default(), None).unwrap();
         assert_eq!(found.labels, labels(&["1.png", "2.png", "3.png"]));
-        let none = Images::default();
-        let coco = Reading { format: Some(format("coco")), ..Reading::with(&none) };
-        assert!(
-            read(folder.join("l"), &coco).err().unwrap().to_string().contains("l: a folder, but COCO keypoints is one")
-        );
+        let error = LabelFile::open(folder.join("l"), Some(format("coco"))).err().unwrap().to_string();
+        assert!(error.contains("l: a folder, but COCO keypoints is one file"), "{error}");
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -71,7 +71,7 @@ fn read(source: &Source, builder: &mut Builder) -> Result<()> {
     builder.image(name, size);
     for shape in &file.shapes {
         if shape.shape_type != "point" {
-            builder.leave_out("shapes that are no points", 1);
+            builder.leave_out("shapes that are no points");
             continue;
         }
         let at = |cause: String| source.fault(format!("shape {}", shown(&shape.label)), cause);
@@ -128,7 +128,7 @@ mod tests {
         let (labels, notes) = read_text("labelme", FILE, "l.json");
         assert_eq!((labels.names.len(), labels.rows[0].points[0]), (1, Some([11.0, 41.75])));
         assert_eq!((labels.rows[0].image.as_str(), labels.rows[0].size()), ("fish 7.jpg", (632.0, 480.0)));
-        assert_eq!(notes, ["1 shapes that are no points, left out"]);
+        assert_eq!(notes, ["left out: shapes that are no points (1)"]);
     }
 
     #[test]

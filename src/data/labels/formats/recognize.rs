@@ -7,14 +7,16 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::path::{Path, PathBuf};
 
-/// The format of a label file, or of the label files in a folder.
+/// The format of a label file with this text.
+pub(super) fn of_file(path: &Path, text: &str) -> &'static Format {
+    of_text(text).or_else(|| Format::of_ending(path).ok()).unwrap_or(table(&native::CSV))
+}
+
+/// The format of the label files in a folder.
 ///
 /// # Errors
 /// [`Error::Io`], or [`Error::Input`] for a folder that has label files of no format or of several.
-pub fn recognize(path: &Path) -> Result<&'static Format> {
-    if !path.is_dir() {
-        return Ok(of_text(&read_text(path)?).or_else(|| Format::of_ending(path).ok()).unwrap_or(table(&native::CSV)));
-    }
+pub(super) fn of_folder(path: &Path) -> Result<&'static Format> {
     let mut found = Vec::new();
     for format in FORMATS.iter().filter(|format| format.per_image) {
         for file in files_in(path, format)? {
@@ -101,6 +103,7 @@ fn table(format: &Format) -> &'static Format {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::labels::formats::LabelFile;
 
     #[test]
     fn content_tells_the_format_and_the_ending_where_it_cannot() {
@@ -124,14 +127,14 @@ mod tests {
             ("n", "# Markups fiducial file version = 4.4\n", "fcsv"),
         ] {
             std::fs::write(folder.join(file), text).unwrap();
-            assert_eq!(recognize(&folder.join(file)).unwrap().name, expected, "{file}");
+            assert_eq!(LabelFile::open(folder.join(file), None).unwrap().format().name, expected, "{file}");
         }
         let mixed = |files: &[&str]| {
             let mixed = folder.join("mixed");
             let _ = std::fs::remove_dir_all(&mixed);
             std::fs::create_dir(&mixed).unwrap();
             files.iter().for_each(|file| _ = std::fs::copy(folder.join(file), mixed.join(file)).unwrap());
-            recognize(&mixed).map(|format| format.name).map_err(|e| e.to_string())
+            of_folder(&mixed).map(|format| format.name).map_err(|e| e.to_string())
         };
         // A list of label names, which LabelMe keeps beside its files, is not of ISBI.
         assert_eq!(mixed(&["a.txt", "d.json", "e.json"]), Ok("labelme"));

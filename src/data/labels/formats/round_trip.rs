@@ -128,8 +128,9 @@ fn through_files(format: &'static Format, labels: &Labels, images: &Images, spac
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join(if format.per_image { "labels".into() } else { format!("labels{}", format.ending) });
     write(labels, &path, format, spacing, false).unwrap();
-    let found = read(&path, &Reading { spacing, ..Reading::with(images) }).unwrap();
-    assert_eq!((found.format.name, found.unknown_images), (format.name, 0), "recognised");
+    let file = LabelFile::open(&path, None).unwrap();
+    let found = file.read(images, spacing).unwrap();
+    assert_eq!((file.format().name, found.unknown_images), (format.name, 0), "recognised");
     let assumed = usize::from(format.spacing == Spacing::Needed && spacing.is_none());
     assert_eq!(found.notes.len(), assumed, "{:?}", found.notes);
     std::fs::remove_dir_all(&folder).unwrap();

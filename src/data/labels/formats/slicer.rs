@@ -93,7 +93,7 @@ fn read(source: &Source, builder: &mut Builder) -> Result<()> {
     builder.image(name, size);
     for markup in &file.markups {
         if markup.r#type != "Fiducial" {
-            builder.leave_out("markups that are no point lists", 1);
+            builder.leave_out("markups that are no point lists");
             continue;
         }
         let unit = match &markup.coordinate_units {
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(labels.names, ["F-1", "F-2", "F-3"]);
         assert_eq!((labels.rows[0].image.as_str(), labels.rows[0].size()), ("7.png", (640.0, 480.0)));
         assert_eq!(labels.rows[0].points, [Some([107.0, 146.5]), None, Some([2.0, 4.0])]);
-        assert_eq!(notes, ["1 markups that are no point lists, left out"]);
+        assert_eq!(notes, ["left out: markups that are no point lists (1)"]);
         let ras = FILE.replacen("LPS", "RAS", 1).replace("[53.5, 73.25, 0.0]", "[-53.5, -73.25, 0.0]");
         assert_eq!(read_with("slicer", &ras, "7.mrk.json", 0.5).0.rows[0].points[0], Some([107.0, 146.5]));
     }
@@ -182,7 +182,7 @@ mod tests {
             ("\"mm\"", "[\"um\", \"UCUM\", \"micrometer\"]", &["coordinateUnits: \"um\", but only mm"]),
             ("F-3", "F-1", &["control point 3: landmark \"F-1\" is there twice"]),
             ("F-2", "", &["control point 2: no label"]),
-            ("Fiducial", "Curve", &["no landmarks in it; 2 markups that are no point lists, left out"]),
+            ("Fiducial", "Curve", &["no landmarks in it; left out: markups that are no point lists (2)"]),
         ] {
             refused("slicer", &FILE.replacen(from, to, 1), "7.mrk.json", words);
         }

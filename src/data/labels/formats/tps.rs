@@ -63,7 +63,7 @@ fn read(source: &Source, builder: &mut Builder) -> Result<()> {
             "LM3" => return Err(at("landmarks in space; only those of images can be read".into())),
             "POINTS" => {
                 points(count()?)?;
-                builder.leave_out("curves", 1);
+                builder.leave_out("curves");
             }
             _ => {
                 let specimen = specimens.last_mut().ok_or_else(|| at("a block begins with LM=".into()))?;
@@ -77,13 +77,13 @@ fn read(source: &Source, builder: &mut Builder) -> Result<()> {
     }
     let most = specimens.iter().map(|specimen| specimen.points.len()).max().unwrap_or(0);
     let names: Vec<String> = (1..=most).map(|n| format!("lm{n:02}")).collect();
+    names.iter().for_each(|name| _ = builder.landmark(name));
     for Specimen { line, points, image, id } in specimens {
         let at = |cause: String| source.fault(format!("line {line}"), cause);
-        if points.len() != most {
-            return Err(at(format!(
-                "{} landmarks, but another block has {most}; all must have the same",
-                points.len()
-            )));
+        // tpsUtil lists images that are not digitised yet.
+        if points.len() != most && !points.is_empty() {
+            let n = points.len();
+            return Err(at(format!("{n} landmarks, but another block has {most}; all must have the same")));
         }
         let image = image.or(id).ok_or_else(|| at("the block has no IMAGE= that says of which image it is".into()))?;
         let Some((image, size)) = source.image(image, None, builder)? else { continue };
@@ -145,7 +145,7 @@ mod tests {
 
     /// In the form that tpsDig writes, with a curve, and a block as of geomorph.
     const FILE: &str = "LM=3\r\n276.00000 118.00000\r\n-1.00000 -1.00000\r\n68 \t 247\r\nCURVES=1\r\nPOINTS=2\r\n1 2\r\n3 4\r\n\
-                        IMAGE=C:\\wings\\7.jpg\r\nID=0\r\nSCALE=0.010309\r\nlm=3\r\n1 2\r\n3 4\r\nNA NA\r\nIMAGE=8.jpg\r\n";
+                        IMAGE=C:\\wings\\7.jpg\r\nID=0\r\nSCALE=0.010309\r\nlm=3\r\n1 2\r\n3 4\r\nNA NA\r\nIMAGE=8.jpg\r\nLM=0\r\nIMAGE=9.jpg\r\n";
 
     #[test]
     fn reads_the_documented_form() {
@@ -153,7 +153,10 @@ mod tests {
         assert_eq!((labels.names.join(" "), labels.rows.len()), ("lm01 lm02 lm03".into(), 1));
         assert_eq!((labels.rows[0].image.as_str(), labels.rows[0].size()), ("7.png", (640.0, 480.0)));
         assert_eq!(labels.rows[0].points, [Some([276.0, 362.0]), None, Some([68.0, 233.0])]);
-        assert_eq!(notes, ["1 curves, left out", "1 images that are not among those given, left out"]);
+        let nothing =
+            read_with("tps", &FILE.replacen("7.jpg", "6.jpg", 1).replace("9.jpg", "7.jpg"), "wings.TPS", 1.0).0;
+        assert_eq!(nothing.rows[0].points, [None; 3], "not digitised yet");
+        assert_eq!(notes, ["left out: curves (1)", "left out: images that are not among those given (2)"]);
     }
 
     #[test]
