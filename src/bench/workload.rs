@@ -203,7 +203,7 @@ impl Workload {
                 let (everyone, labels) = ((0..settings.landmarks).collect(), labels(&dataset, &points));
                 let (single, crop) = (&config.single, &config.crop);
                 let mut training =
-                    SingleTraining::new(device, single, crop, &dataset, 0, everyone, labels, config.seed)?;
+                    SingleTraining::new(device, single, crop, &dataset, 0, everyone, labels, config.seed, 1.0)?;
                 work(named(training.trainer.program()), &mut |step| training.step(step).map(mean))
             }
             Self::Step(Kind::Fused) => {

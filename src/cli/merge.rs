@@ -62,7 +62,7 @@ pub fn run(args: Args) -> Result<u8> {
     let template = info.images.iter().position(|image| image.name == info.template);
     let template =
         template.ok_or_else(|| Error::input(to.file(RunInfo::FILE), "names a template that is no image of it"))?;
-    let (k, total) = (info.landmarks.len(), header.config.single.rounds);
+    let (k, total) = (info.landmarks.len(), header.config.single.rounds.len());
     let stage = Rounds::new(&to, &header.config, &local, template, k);
     let round = stage.next();
     let missing = if round < total { stage.missing(round, 0..k)? } else { vec![] };

@@ -163,7 +163,9 @@ impl Config {
         optimizer("joint", &joint.optimizer)?;
         augment("joint", &joint.augment)?;
 
-        whole("single.rounds", single.rounds, 1..=100)?;
+        whole("single.rounds", single.rounds.len(), 1..=100)?;
+        single.rounds.iter().try_for_each(|&pixel| real("single.rounds", pixel, 0.1..=10.0))?;
+        real("single.rounds", *single.rounds.last().unwrap_or(&1.0), 1.0..=1.0)?;
         whole("single.steps", single.steps, STEPS)?;
         whole("single.batch", single.batch, BATCH)?;
         whole("single.template", single.template, 0..=single.batch)?;

@@ -122,7 +122,7 @@ impl<'a> FuseTraining<'a> {
                 Labelled { image, point: labels.points[image], weight }
             });
             let augment = |index: usize| Stream::new(self.seed ^ 0x5eed, &key(index));
-            self.batch.add_landmark(self.crop, self.dataset, samples, augment);
+            self.batch.add_landmark(self.crop, 1.0, self.dataset, samples, augment);
         }
         let hyper = self.config.optimizer.hyper(step, self.config.steps);
         // With one landmark nothing is shared: there is no disturbance to guard against.

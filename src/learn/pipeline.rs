@@ -326,7 +326,7 @@ impl<'a> Pipeline<'a> {
 
     fn train_single(&mut self) -> Result<()> {
         let everyone = 0..self.task.landmarks.len();
-        for round in self.rounds().next()..self.config.single.rounds {
+        for round in self.rounds().next()..self.config.single.rounds.len() {
             self.train_round(round, everyone.clone())?;
             self.rounds().finish(round)?;
             self.run.clear_checkpoint(Kind::Single.name())?;
@@ -345,7 +345,7 @@ impl<'a> Pipeline<'a> {
             return Err(Error::Usage(format!("there are no landmarks {start}..{end}: there are 0..{k}")));
         }
         let round = self.rounds().next();
-        if round == self.config.single.rounds {
+        if round == self.config.single.rounds.len() {
             return Ok(());
         }
         self.train_round(round, landmarks)?;
@@ -367,8 +367,17 @@ impl<'a> Pipeline<'a> {
             for start in gap.clone().step_by(size) {
                 let group = start..(start + size).min(gap.end);
                 let (members, labels) = (group.clone().collect(), labels[group.clone()].to_vec());
-                let mut stage =
-                    SingleTraining::new(self.device, config, crop, &self.local, template, members, labels, seed)?;
+                let mut stage = SingleTraining::new(
+                    self.device,
+                    config,
+                    crop,
+                    &self.local,
+                    template,
+                    members,
+                    labels,
+                    seed,
+                    config.rounds[round],
+                )?;
                 let at = [round, start, group.len()];
                 let log = drive(
                     self.run,

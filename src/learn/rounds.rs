@@ -67,8 +67,8 @@ impl<'a> Rounds<'a> {
     pub fn next(&self) -> usize {
         let done = |&round: &usize| self.run.has(&round_file(round));
         match self.run.has(&weights_file(Kind::Single)) {
-            true => self.config.single.rounds,
-            false => (0..self.config.single.rounds).take_while(done).count(),
+            true => self.config.single.rounds.len(),
+            false => (0..self.config.single.rounds.len()).take_while(done).count(),
         }
     }
 
@@ -141,7 +141,7 @@ impl<'a> Rounds<'a> {
             behind(&mut log, all.log);
             all.log = log;
         }
-        if round + 1 < self.config.single.rounds {
+        if round + 1 < self.config.single.rounds.len() {
             self.run.write_json(&round_file(round), &(all.labels, all.log))?;
         } else {
             self.run.write_json(LABELS, &all.labels)?;

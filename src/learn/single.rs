@@ -19,8 +19,10 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct SingleConfig {
-    /// How often the models are trained from their start, each time on the labels that the last models left.
-    pub rounds: usize,
+    /// Rounds: in each the models are trained from their start, on the labels that the last left, and a pixel of their crops
+    /// covers so many pixels of the local resolution. Coarse models see more of an image and tell what looks alike apart; those
+    /// of the last round, 1, detect.
+    pub rounds: Vec<f64>,
     /// Training steps of a round.
     pub steps: usize,
     /// Crops a landmark and step.
@@ -36,7 +38,7 @@ pub struct SingleConfig {
 impl Default for SingleConfig {
     fn default() -> Self {
         Self {
-            rounds: 1,
+            rounds: vec![1.0],
             steps: 300,
             batch: 16,
             template: 4,
@@ -69,6 +71,8 @@ pub struct SingleTraining<'a> {
     dataset: &'a Dataset,
     template: usize,
     seed: u64,
+    /// Stored pixels that a pixel of a crop covers.
+    pixel: f64,
     /// Which landmarks, by their index in the whole set.
     pub landmarks: Vec<usize>,
     /// Their pseudo-labels.
@@ -95,6 +99,7 @@ impl<'a> SingleTraining<'a> {
         landmarks: Vec<usize>,
         labels: Vec<PseudoLabels>,
         seed: u64,
+        pixel: f64,
     ) -> Result<Self> {
         let (k, extents) = (landmarks.len(), Extents::distinct(landmarks.len()));
         let (tape, loss) = record(config, crop, dataset, k)?;
@@ -104,7 +109,7 @@ impl<'a> SingleTraining<'a> {
         let params = trainer.layout.init(seed, &landmarks);
         trainer.start(&params)?;
         let (batch, losses) = Default::default();
-        Ok(Self { config, crop, dataset, template, seed, landmarks, labels, trainer, locator, batch, losses })
+        Ok(Self { config, crop, dataset, template, seed, pixel, landmarks, labels, trainer, locator, batch, losses })
     }
 
     /// Bytes that the training of `k` landmarks at once plans for, the stored images not counted.
@@ -128,7 +133,7 @@ impl<'a> SingleTraining<'a> {
                 Labelled { image, point: labels.points[image], weight: labels.weights[image] }
             });
             let augment = |index: usize| Stream::new(self.seed ^ 0x5eed, &key(index));
-            self.batch.add_landmark(self.crop, self.dataset, samples, augment);
+            self.batch.add_landmark(self.crop, self.pixel, self.dataset, samples, augment);
         }
         let hyper = self.config.optimizer.hyper(step, self.config.steps).encode();
         let Batch { table, points, weights } = &self.batch;
@@ -148,13 +153,14 @@ impl<'a> SingleTraining<'a> {
         let images: Vec<usize> = (0..self.dataset.len()).collect();
         let views = |turned: bool| -> Vec<Vec<View>> {
             let view = |image: usize, labels: &PseudoLabels, landmark: usize| {
-                let side = self.crop.side;
+                let (side, pixel) = (self.crop.side, self.pixel);
                 if !turned {
-                    return self.crop.view(labels.points[image]);
+                    return View::similarity(side, side, labels.points[image], pixel, 0.0);
                 }
                 let mut random = Stream::new(self.seed, &[4, step as u64, landmark as u64, image as u64]);
-                let centre = labels.points[image].map(|v| v + random.range(-4.0, 4.0));
-                View::similarity(side, side, centre, random.range(-0.1, 0.1).exp(), random.range(-0.17, 0.17))
+                let centre = labels.points[image].map(|v| v + pixel * random.range(-4.0, 4.0));
+                let scale = pixel * random.range(-0.1, 0.1).exp();
+                View::similarity(side, side, centre, scale, random.range(-0.17, 0.17))
             };
             let row = |&image: &usize| {
                 self.labels
@@ -168,7 +174,7 @@ impl<'a> SingleTraining<'a> {
         let plain = self.locator.look(&mut self.trainer.executor, self.dataset, &images, &views(false))?;
         let turned = self.locator.look(&mut self.trainer.executor, self.dataset, &images, &views(true))?;
         let progress = step as f64 / self.config.steps as f64;
-        let (gates, side) = (&self.config.update.gates, self.crop.side as f64);
+        let (gates, side) = (&self.config.update.gates, self.crop.side as f64 * self.pixel);
         let mut logs = Vec::new();
         for (k, labels) in self.labels.iter_mut().enumerate() {
             let seen: Vec<_> = plain.iter().zip(&turned).map(|(a, b)| [a[k], b[k]]).collect();

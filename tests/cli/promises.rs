@@ -99,7 +99,8 @@ fn the_folder_of_a_demo_is_a_run() {
 #[test]
 fn parts_merge_to_the_bytes_of_one_run() {
     let f = Fixture::get();
-    let train = |out: &str, args: &[&str]| ok(f.train(out, &[&["--quiet", "--set", "single.rounds=2"], args].concat()));
+    let train =
+        |out: &str, args: &[&str]| ok(f.train(out, &[&["--quiet", "--set", "single.rounds=[1.5, 1]"], args].concat()));
     let merge = |parts: &[&str]| onemark(&[&["merge"], parts, &["--out", "merged"]].concat());
     train("rounds", &["--stages", "match,single,fuse"]);
     train("merged", &["--stages", "match"]);
@@ -128,6 +129,6 @@ fn parts_merge_to_the_bytes_of_one_run() {
         "{}",
         stderr(&refused)
     );
-    let far = f.train("merged", &["--quiet", "--set", "single.rounds=2", "--resume", "--part", "3..7"]);
+    let far = f.train("merged", &["--quiet", "--set", "single.rounds=[1.5, 1]", "--resume", "--part", "3..7"]);
     assert_eq!(far.status.code(), Some(2), "{}", stderr(&far));
 }
