@@ -7,6 +7,7 @@ use onemark::random::Stream;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 /// A program on the path.
 fn found(names: &[&str]) -> Option<PathBuf> {
@@ -31,6 +32,8 @@ fn run(scenario: &str, program: &Program, argument: &Path) -> Option<String> {
         let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("skipped: {missing}\n").as_bytes());
         return None;
     }
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut node = Command::new("node");
     node.arg(tests.join("annotate.mjs")).args([scenario, &program.url]).arg(argument);
     let output = node.env("CHROMIUM", chromium?).output().unwrap();

@@ -166,14 +166,28 @@ export function redo(app) {
   app.draw();
 }
 
+/** Zooms to a scale; tells of it, unless it is a step of many. */
 export function zoom(app, scale, at) {
   app.view.zoomTo(scale, at);
+  if (!at) say(`Zoom ${Math.round(app.view.scale * 100)} %.`);
   app.draw();
 }
 
 export function fit(app) {
   app.view.fit();
+  say('The whole image is shown.');
   app.draw();
+}
+
+/** Contrast as a power of two, brightness from -1 to 1. */
+export function shade(app, contrast, brightness) {
+  app.setWindow(contrast, brightness);
+  say(`Contrast ${shown(2 ** app.contrast)} times, brightness ${Math.round(100 * app.brightness)} %.`);
+}
+
+/** Contrast and brightness from the image: its 1st percentile is black, its 99th white. */
+export function autoShade(app) {
+  if (app.picture) shade(app, ...app.autoWindow());
 }
 
 export function showNames(app, shownNow) {

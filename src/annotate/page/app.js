@@ -24,14 +24,15 @@ export class App {
   namesShown = true;
   /** Where the keyboard would place a landmark, in pixels of the image; null while it is not used. */
   cross = null;
-  /** Called after each drawing. */
-  drawn = () => {};
   #frame = 0;
   #painted = '';
 
   /** Opens an image; what was not saved of another one is gone. */
   async open(index) {
     this.index = index;
+    // Nothing that belongs to one image may be saved as another's, not even while this one is on its way.
+    this.picture = null;
+    this.annotation.open({ width: 0, height: 0, may_rename: false, landmarks: [] });
     let opened = null;
     try {
       opened = await api.openImage(index);
@@ -42,8 +43,6 @@ export class App {
       this.view.show(opened.width, opened.height);
     } catch (error) {
       if (this.index !== index) return;
-      this.picture = null;
-      this.annotation.open({ width: 0, height: 0, may_rename: false, landmarks: [] });
       $('failure').textContent = error instanceof api.Refused ? error.message : 'The program does not answer; was it ended?';
     }
     $('failure').hidden = opened !== null;
@@ -70,21 +69,19 @@ export class App {
     this.draw();
   }
 
-  /** From the 1st to the 99th percentile. */
+  /** The contrast and brightness that show the image from the 1st to the 99th percentile. */
   autoWindow() {
     const [low, high] = this.picture.range;
     const [dark, bright] = [0.01, 0.99].map((share) => this.picture.percentile(share));
-    this.setWindow(Math.log2((high - low) / Math.max(bright - dark, 1)), (low + high - dark - bright) / (high - low));
+    return [Math.log2((high - low) / Math.max(bright - dark, 1)), (low + high - dark - bright) / (high - low)];
   }
 
   /** Draws with the next frame. */
   draw() {
-    if (!this.#frame) {
-      this.#frame = requestAnimationFrame(() => {
-        this.#frame = 0;
-        this.#drawNow();
-      });
-    }
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.#drawNow();
+    });
   }
 
   #drawNow() {
@@ -100,6 +97,5 @@ export class App {
     }
     drawMarks(this);
     drawPanel(this);
-    this.drawn();
   }
 }

@@ -17,12 +17,12 @@ const BOTH = {
   Backspace: actions.clear,
   'S-Delete': actions.remove,
   'S-Backspace': actions.remove,
-  w: (app) => app.picture && app.autoWindow(),
-  'S-w': (app) => app.setWindow(0, 0),
-  c: (app) => app.setWindow(app.contrast + 0.2, app.brightness),
-  'S-c': (app) => app.setWindow(app.contrast - 0.2, app.brightness),
-  b: (app) => app.setWindow(app.contrast, app.brightness + 0.04),
-  'S-b': (app) => app.setWindow(app.contrast, app.brightness - 0.04),
+  w: actions.autoShade,
+  'S-w': (app) => actions.shade(app, 0, 0),
+  c: (app) => actions.shade(app, app.contrast + 0.2, app.brightness),
+  'S-c': (app) => actions.shade(app, app.contrast - 0.2, app.brightness),
+  b: (app) => actions.shade(app, app.contrast, app.brightness + 0.04),
+  'S-b': (app) => actions.shade(app, app.contrast, app.brightness - 0.04),
   l: (app) => actions.showNames(app, !app.namesShown),
 };
 

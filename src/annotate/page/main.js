@@ -29,8 +29,8 @@ const BUTTONS = {
   down: () => actions.reorder(app, 1),
   clear: () => actions.clear(app),
   delete: () => actions.remove(app),
-  auto: () => app.picture && app.autoWindow(),
-  reset: () => app.setWindow(0, 0),
+  auto: () => actions.autoShade(app),
+  reset: () => actions.shade(app, 0, 0),
 };
 
 function wire() {

@@ -4,8 +4,15 @@ import * as api from './api.js';
 import { ask } from './dialogs.js';
 import { element, say } from './dom.js';
 
-/** Saves the open image's landmarks; whether they are saved now. */
-export async function save(app, force = false) {
+let going = null;
+
+/** Saves the open image's landmarks, one save at a time; resolves to whether they are saved now. */
+export function save(app) {
+  going ??= attempt(app, false).finally(() => (going = null));
+  return going;
+}
+
+async function attempt(app, force) {
   const { annotation, index } = app;
   if (!annotation.dirty) {
     say('Nothing to save: the file has all of it.');
@@ -20,10 +27,12 @@ export async function save(app, force = false) {
   }
   if (answer.conflict) return conflict(app, answer.conflict);
   const { version, may_rename: mayRename, score, copy } = answer.saved;
-  app.version = version;
+  app.version = Math.max(app.version, version);
   Object.assign(app.images[index], { annotated: true, score });
-  annotation.markSaved(landmarks);
-  annotation.mayRename = mayRename;
+  if (app.index === index) {
+    annotation.markSaved(landmarks);
+    annotation.mayRename = mayRename;
+  }
   const open = landmarks.filter((l) => !l.point).length;
   const left = open ? ` ${open} of ${landmarks.length} landmarks have no place yet.` : '';
   const kept = copy ? ` What the file was is kept in ${copy}.` : '';
@@ -40,7 +49,7 @@ async function conflict(app, cause) {
     ['mine', 'Save these points'],
     ['theirs', 'Drop them'],
   ]);
-  if (choice === 'mine') return save(app, true);
+  if (choice === 'mine') return attempt(app, true);
   if (choice !== 'theirs') {
     say('Not saved.');
     return false;
@@ -54,7 +63,7 @@ async function failed(app, error) {
     ? error.message
     : 'The program does not answer. If it was ended, its page cannot save any more: download the landmarks.';
   const choice = await ask('Not saved', cause, [['again', 'Try again'], ['download', 'Download as CSV'], ['stay', 'Close']]);
-  if (choice === 'again') return save(app);
+  if (choice === 'again') return attempt(app, false);
   if (choice === 'download') download(app);
   else say('Not saved.');
   return false;
