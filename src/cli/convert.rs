@@ -78,6 +78,8 @@ pub fn run(args: Args) -> Result<u8> {
         }
         labels.names = args.names;
     }
-    say(&formats::write(&labels, &args.output, to, args.spacing, false)?, &args.output);
+    let images: Vec<&str> = labels.rows.iter().map(|row| row.image.as_str()).collect();
+    formats::refuse_existing(&formats::targets(&args.output, to, &labels.names, &images)?)?;
+    say(&formats::write(&labels, &args.output, to, args.spacing)?, &args.output);
     Ok(0)
 }

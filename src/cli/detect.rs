@@ -106,8 +106,13 @@ fn detect(args: &Args) -> Result<u8> {
     let model = Model::read(&args.weights)?;
     let jobs = jobs(args)?;
     let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
-    formats::targets(&args.out, format, &model.header.landmarks, &names, !format.per_image || args.resume)?;
-    let rows = if format.is_native() { args.out.clone() } else { beside(&args.out) };
+    let files = formats::targets(&args.out, format, &model.header.landmarks, &names)?;
+    if !args.resume && files != [args.out.clone()] {
+        formats::refuse_existing(&files)?;
+    }
+    // Rows are kept natively until all images are done: other formats lose what --resume needs.
+    let direct = format.is_native() && Format::of_ending(&args.out).is_ok_and(|of| of.name == format.name);
+    let rows = if direct { args.out.clone() } else { beside(&args.out) };
     let mut sheet = Sheet::new(&rows, &args.weights, &model.header.landmarks)?;
     if args.resume
         && let Some(why) = sheet.resume(&jobs)?
@@ -129,14 +134,14 @@ fn detect(args: &Args) -> Result<u8> {
     let failed = looked?;
     saved?;
     let found = sheet.labels(&jobs);
-    if !format.is_native() && !found.rows.is_empty() {
+    if !direct && !found.rows.is_empty() {
         let kept = |e: Error| Error::input(&args.out, format!("not written, but {} is: {e}", rows.display()));
-        let notes = formats::write(&found, &args.out, format, None, true).map_err(kept)?;
+        let notes = formats::write(&found, &args.out, format, None).map_err(kept)?;
         notes.iter().for_each(|note| args.compute.note(format!("{}: {note}", args.out.display())));
     }
     if failed.is_empty() {
         sheet.complete()?;
-        if !format.is_native() {
+        if !direct {
             std::fs::remove_file(&rows).map_err(|e| Error::io(&rows, "remove", e))?;
         }
     }
@@ -203,7 +208,7 @@ fn look(args: &Args, model: Model, todo: &[&Job], jobs: &[Job], sheet: &mut Shee
     Ok(failed)
 }
 
-/// Where the rows are until all images are done, if FILE itself cannot hold all of them or is a folder.
+/// Where the rows are until all images are done, where that is not FILE itself.
 fn beside(out: &Path) -> PathBuf {
     let mut name = out.components().as_path().to_path_buf().into_os_string(); // without a slash at the end
     name.push(".resume.csv");

@@ -78,23 +78,17 @@ impl LabelFile {
 }
 
 /// Writes labels: one file, or in a folder (made if need be) a file for each image where the format is so, unless `path`
-/// itself is named like a file. Every file whole or not at all.
+/// itself is named like a file. Every file whole or not at all; one that is there is replaced.
 ///
 /// Returns what the format cannot hold of these labels, and what was assumed.
 ///
 /// # Errors
 /// As [`targets`], and [`Error::Input`] for labels that the format cannot hold at all; nothing is written then.
-pub fn write(
-    labels: &Labels,
-    path: impl AsRef<Path>,
-    format: &Format,
-    spacing: Option<f64>,
-    replace: bool,
-) -> Result<Vec<String>> {
+pub fn write(labels: &Labels, path: impl AsRef<Path>, format: &Format, spacing: Option<f64>) -> Result<Vec<String>> {
     let path = path.as_ref();
     labels.check(path)?;
     let images: Vec<&str> = labels.rows.iter().map(|row| row.image.as_str()).collect();
-    let files = targets(path, format, &labels.names, &images, replace)?;
+    let files = targets(path, format, &labels.names, &images)?;
     let write = format.write.expect("targets refuses formats that are not written");
     let text = |labels: &Labels, file: &Path| write(labels, &Target { path: file, spacing });
     let mut notes = Vec::from_iter(format.loses(labels));
@@ -119,15 +113,8 @@ pub fn write(
 ///
 /// # Errors
 /// [`Error::Usage`] for a format that is only read, and for one of an image a file where `path` is one file and the images
-/// are several; [`Error::Input`] for landmarks that the format is not made for, for images whose names do not make files,
-/// and, unless `replace`, for a file that is there already.
-pub fn targets(
-    path: &Path,
-    format: &Format,
-    landmarks: &[String],
-    images: &[&str],
-    replace: bool,
-) -> Result<Vec<PathBuf>> {
+/// are several; [`Error::Input`] for landmarks that the format is not made for, and for images whose names do not make files.
+pub fn targets(path: &Path, format: &Format, landmarks: &[String], images: &[&str]) -> Result<Vec<PathBuf>> {
     if !format.is_written() {
         return Err(Error::Usage(format!("{} can be read, but not written", format.title)));
     }
@@ -171,11 +158,18 @@ pub fn targets(
     if format.per_image && !as_file && path.exists() && !path.is_dir() {
         return Err(Error::input(path, format!("a file, but {} needs a folder", format.title)));
     }
+    Ok(files)
+}
+
+/// Fails if one of the files is there.
+///
+/// # Errors
+/// [`Error::Input`] that names it.
+pub fn refuse_existing(files: &[PathBuf]) -> Result<()> {
     // A pipe or a device, such as /dev/stdout, is no file that would be lost.
-    let there = |file: &&PathBuf| file.metadata().is_ok_and(|meta| meta.is_file());
-    match files.iter().find(there).filter(|_| !replace) {
+    match files.iter().find(|file| file.metadata().is_ok_and(|meta| meta.is_file())) {
         Some(file) => Err(Error::input(file, "is there already; remove it, or write elsewhere")),
-        None => Ok(files),
+        None => Ok(()),
     }
 }
 
@@ -197,20 +191,18 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_replaced_or_written_in_part() {
+    fn what_cannot_be_written_is_not_written_in_part() {
         let folder = std::env::temp_dir().join(format!("onemark-exchange-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
         let format = |name: &str| Format::named(name).unwrap();
-        let to = |name: &str, images: &[&str], path: &str, replace: bool| {
-            write(&labels(images), folder.join(path), format(name), None, replace).map_err(|e| e.to_string())
+        let to = |name: &str, images: &[&str], path: &str| {
+            write(&labels(images), folder.join(path), format(name), None).map_err(|e| e.to_string())
         };
-        to("coco", &["1.png"], "c.json", false).unwrap();
-        to("labelme", &["2.png"], "l", false).unwrap();
+        to("coco", &["1.png"], "c.json").unwrap();
+        to("labelme", &["2.png"], "l").unwrap();
         for (name, images, path, words) in [
-            ("coco", &["1.png"][..], "c.json", "c.json: is there already; remove it"),
-            ("labelme", &["1.png", "2.png"], "l", "2.json: is there already"),
-            ("labelme", &["1.png", "1.jpg"], "m", "images \"1.png\" and \"1.jpg\" would have the same file"),
+            ("labelme", &["1.png", "1.jpg"][..], "m", "images \"1.png\" and \"1.jpg\" would have the same file"),
             ("labelme", &["1.png", "2.png"], "m.json", "LabelMe is a file an image, and there are 2; name a folder"),
             ("labelme", &["../1.png"], "m", "image \"../1.png\": not a plain file name"),
             ("slicer", &["1.png"], "c.json/x", "cannot create"),
@@ -223,13 +215,15 @@ mod tests {
                 "ISBI 2015 text holds 19 landmarks of its own, but there are not \"sella\", \"nasion\"",
             ),
         ] {
-            let error = to(name, images, path, false).unwrap_err();
+            let error = to(name, images, path).unwrap_err();
             assert!(error.contains(words), "{words}: {error}");
         }
-        assert_eq!(std::fs::read_dir(folder.join("l")).unwrap().count(), 1, "1.json would have been whole");
         assert!(!folder.join("m").exists());
-        to("labelme", &["1.png", "2.png"], "l", true).unwrap();
-        to("labelme", &["3.png"], "l/3.json", false).unwrap();
+        let files = targets(&folder.join("l"), format("labelme"), &["a".into()], &["3.png", "2.png"]).unwrap();
+        assert!(refuse_existing(&files).unwrap_err().to_string().contains("2.json: is there already; remove it"));
+        refuse_existing(&files[..1]).unwrap();
+        to("labelme", &["1.png", "2.png"], "l").unwrap();
+        to("labelme", &["3.png"], "l/3.json").unwrap();
         let found = LabelFile::open(folder.join("l"), None).unwrap().read(&Images::default(), None).unwrap();
         assert_eq!(found.labels, labels(&["1.png", "2.png", "3.png"]));
         let error = LabelFile::open(folder.join("l"), Some(format("coco"))).err().unwrap().to_string();

@@ -19,7 +19,7 @@ mod tps;
 use super::{Labels, shown};
 use crate::error::{Error, Result};
 use builder::Builder;
-pub use exchange::{Found, LabelFile, targets, write};
+pub use exchange::{Found, LabelFile, refuse_existing, targets, write};
 pub use sizes::Images;
 use std::path::Path;
 

@@ -127,7 +127,7 @@ fn through_files(format: &'static Format, labels: &Labels, images: &Images, spac
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join(if format.per_image { "labels".into() } else { format!("labels{}", format.ending) });
-    write(labels, &path, format, spacing, false).unwrap();
+    write(labels, &path, format, spacing).unwrap();
     let file = LabelFile::open(&path, None).unwrap();
     let found = file.read(images, spacing).unwrap();
     assert_eq!((file.format().name, found.unknown_images), (format.name, 0), "recognised");
