@@ -64,7 +64,7 @@ impl Device {
                 }
                 let reason = match devices.first() {
                     Some(info) => format!("{} is a software GPU, slower than this", info.name),
-                    None => "no Vulkan or Metal device".into(),
+                    None => gpu::NONE.into(),
                 };
                 Ok((Self::cpu(), format!("{}: {reason}", Self::cpu().name())))
             }

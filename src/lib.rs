@@ -18,13 +18,16 @@ pub mod data;
 pub mod detect;
 pub mod device;
 pub mod error;
+#[cfg(feature = "train")]
 pub mod eval;
 pub mod gpu;
 pub mod kernel;
 pub mod learn;
 pub mod model;
+#[cfg(feature = "train")]
 mod nearest;
 pub mod nn;
+#[cfg(any(test, feature = "cli"))]
 pub mod parity;
 pub mod plan;
 #[cfg(feature = "cli")]

@@ -7,7 +7,7 @@ use crate::data::gray::GrayImage;
 use crate::data::images::{expand_inputs, read_gray, write_png_rgb};
 use crate::data::labels::formats::{self, Format};
 use crate::data::labels::{LabelRow, scale_point};
-use crate::detect::{Detection, Detector};
+use crate::detect::{Detector, Landmark};
 use crate::learn::pipeline::Progress;
 use crate::model::Model;
 use crate::report::overlay::{OverlayPoint, overlay};
@@ -278,16 +278,13 @@ fn jobs(args: &Args) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
-fn row(name: &str, image: &GrayImage, found: &[Detection]) -> LabelRow {
-    // Finite weights may still overflow: such a landmark is missing, not somewhere.
-    let point = |d: &Detection| d.point.iter().all(|v| v.is_finite()).then_some(d.point);
-    let score = |d: &Detection| Some(if point(d).is_some() { d.score.clamp(0.0, 1.0) } else { 0.0 });
+fn row(name: &str, image: &GrayImage, found: &[Landmark]) -> LabelRow {
     LabelRow {
         image: name.into(),
         width: image.width as u32,
         height: image.height as u32,
-        points: found.iter().map(point).collect(),
-        scores: found.iter().map(score).collect(),
+        points: found.iter().map(|landmark| Some(landmark.point)).collect(),
+        scores: found.iter().map(|landmark| Some(landmark.score)).collect(),
     }
 }
 

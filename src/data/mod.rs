@@ -6,5 +6,8 @@ pub mod gray;
 pub mod images;
 #[cfg(feature = "cli")]
 mod jpeg;
+#[cfg(feature = "train")]
 pub mod labels;
+#[cfg(feature = "train")]
 pub mod phantom;
+pub mod point;

@@ -1,6 +1,6 @@
 //! An open device whose faults become typed errors: nothing panics, nothing waits for ever.
 
-use super::adapter::{Adapter, DeviceInfo};
+use super::{Adapter, DeviceInfo};
 use crate::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};

@@ -1,10 +1,10 @@
 //! Persistent buffers, one arena that all programs share, and runs of programs.
 
-use super::adapter::{Adapter, DeviceInfo};
 use super::device::{Device, Need};
 use super::launch;
 use super::loaded::{self, Loaded, PATIENCE};
 use super::pipeline::{Pipelines, UNIFORM_STRIDE};
+use super::{Adapter, DeviceInfo};
 #[cfg(doc)]
 use crate::Error;
 use crate::Result;

@@ -1,11 +1,9 @@
 //! Random views of images, and the maps between their pixels and the stored image's.
 
+pub use crate::data::point::Point;
 use crate::kernel::warp::WarpRow;
 use crate::random::Stream;
 use serde::{Deserialize, Serialize};
-
-/// A point, x before y, in pixels (centres at integers).
-pub type Point = [f64; 2];
 
 /// An affine map from a view's pixels to stored pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]

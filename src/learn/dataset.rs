@@ -1,7 +1,7 @@
 //! Images at a working resolution, as they lie on the device.
 
 use crate::data::gray::GrayImage;
-use crate::data::labels::scale_point;
+use crate::data::point::scale_point;
 use crate::kernel::warp::WarpRow;
 use crate::learn::augment::{Point, View};
 
