@@ -38,10 +38,10 @@ pub struct Args {
 pub fn run(args: Args) -> Result<u8> {
     let paths = expand_inputs(&args.images)?;
     let out = out(&args, &paths)?;
-    check_names(&args.names)?;
+    let landmarks = landmark_names(&args.names)?;
     let names = super::file_names(&paths)?;
     let images = paths.into_iter().zip(names).collect();
-    let session = Session::new(images, args.landmarks.as_deref(), args.names, &out)?;
+    let session = Session::new(images, args.landmarks.as_deref(), landmarks, &out)?;
 
     let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).and_then(|l| Ok((l.local_addr()?, l)));
     let (address, listener) = bound.map_err(|e| Error::io(format!("port {}", args.port), "listen on", e))?;
@@ -88,13 +88,12 @@ fn out(args: &Args, images: &[PathBuf]) -> Result<PathBuf> {
     }
 }
 
-fn check_names(names: &[String]) -> Result<()> {
-    for (k, name) in names.iter().enumerate() {
-        if name.trim().is_empty() || names[..k].contains(name) {
-            return Err(Error::Usage(format!("--names: {name:?} is empty or given twice")));
-        }
+fn landmark_names(given: &[String]) -> Result<Vec<String>> {
+    let names: Vec<String> = given.iter().map(|name| name.trim().into()).collect();
+    match names.iter().enumerate().find(|(k, name)| name.is_empty() || names[..*k].contains(name)) {
+        Some((_, name)) => Err(Error::Usage(format!("--names: {name:?} is empty or given twice"))),
+        None => Ok(names),
     }
-    Ok(())
 }
 
 /// Opens an address in the browser; whether something to open it with was started.
@@ -106,5 +105,7 @@ fn open(url: &str) -> bool {
     };
     let mut command = Command::new(program);
     command.args(args).arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0); // Ctrl-C is not for the browser
     command.spawn().is_ok()
 }

@@ -165,6 +165,17 @@ fn unsaved_work_is_asked_about() {
     assert_eq!(Labels::read(folder.join("pred.csv")).unwrap(), before);
 }
 
+#[cfg(unix)]
+#[test]
+fn what_the_program_did_not_save_can_be_downloaded() {
+    let folder = detections("ended");
+    let program = Program::start(&folder, &["images/p0.png", "--names", "a,\"b\"", "--out", "lost.csv"]);
+    let Some(text) = run("ended", &program, Path::new(&program.id())) else { return };
+    let labels = Labels::from_csv(&text, "landmarks.csv").unwrap();
+    assert_eq!((&labels.names[1][..], labels.rows[0].width, labels.rows[0].points[1]), ("\"b\"", 320, None));
+    assert!(labels.rows[0].points[0].is_some() && !folder.join("lost.csv").exists());
+}
+
 #[test]
 fn pictures_are_shown_at_any_size_and_depth() {
     let folder = detections("look");

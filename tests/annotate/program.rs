@@ -72,6 +72,10 @@ impl Program {
         Self { child, url: url.trim().into() }
     }
 
+    pub fn id(&self) -> String {
+        self.child.id().to_string()
+    }
+
     /// `127.0.0.1:port`.
     pub fn host(&self) -> &str {
         self.url.split('/').nth(2).unwrap()
@@ -97,8 +101,7 @@ impl Program {
     /// Ends it as Ctrl-C does; returns the exit code.
     #[cfg(unix)]
     pub fn interrupt(&mut self) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args(["-INT", &self.id()]).status().unwrap().success());
         self.child.wait().unwrap().code()
     }
 }

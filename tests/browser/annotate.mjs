@@ -168,6 +168,19 @@ const scenarios = {
     assert(await page.locator('#failure').isVisible());
   },
 
+  /** The program, whose process is `argument`, ends before the landmarks are saved. */
+  async ended(page) {
+    await press(page, 'Enter', 'Enter');
+    await said(page, /^a at/);
+    process.kill(Number(argument), 'SIGINT');
+    await press(page, 'Control+s');
+    await dialog(page, 'Try again');
+    const download = page.waitForEvent('download');
+    await dialog(page, 'Download as CSV');
+    console.log(readFileSync(await (await download).path(), 'utf8'));
+    assert(await page.getByRole('button', { name: 'Save changes' }).isVisible());
+  },
+
   /** Contrast of a 16-bit image that uses a fraction of its range; sizes from 320 pixels; pictures into a folder. */
   async look(page) {
     const greys = async () => {

@@ -17,7 +17,7 @@ export async function withPage(url, options, test) {
     page.setDefaultTimeout(PATIENCE_MS);
     const faults = [];
     page.on('pageerror', (error) => faults.push(error.stack));
-    page.on('console', (message) => message.type() === 'error' && !/status of 4/.test(message.text()) && faults.push(message.text()));
+    page.on('console', (message) => message.type() === 'error' && !/^Failed to load resource/.test(message.text()) && faults.push(message.text()));
     page.on('request', (request) => request.url().startsWith(url) || faults.push(`asked for ${request.url()}`));
     await page.goto(url);
     await said(page, /landmarks placed/);

@@ -6,6 +6,7 @@ import { App } from './app.js';
 import { showHelp } from './dialogs.js';
 import { $, element, say, svg } from './dom.js';
 import { watchKeys } from './keys.js';
+import { listImages } from './panel.js';
 import { watchPointer } from './pointer.js';
 import { goTo, guardLeaving, save } from './saving.js';
 import { BANDS, colour, shape } from './score.js';
@@ -81,6 +82,7 @@ async function begin() {
   const { out, images } = await session();
   Object.assign(app, { out, images });
   $('images').hidden = images.length < 2;
+  listImages(images);
   legend();
   wire();
   watchKeys(app);

@@ -42,14 +42,19 @@ export function drawPanel(app) {
   $('position').textContent = `${index + 1} of ${images.length}`;
   $('previous').disabled = index <= 0;
   $('next').disabled = index >= images.length - 1;
-  const options = $('image').options;
-  images.forEach((image, i) => {
-    const score = image.score === null ? '' : ` · lowest score ${image.score.toFixed(2)}`;
-    const text = `${image.name}${image.annotated ? score : ' · no landmarks'}`;
-    if (!options[i]) $('image').append(element('option', { value: i }));
-    if (options[i].textContent !== text) options[i].textContent = text;
-  });
   $('image').selectedIndex = index;
+}
+
+/** Lists all images. */
+export function listImages(images) {
+  $('image').replaceChildren(...images.map(() => element('option')));
+  images.forEach(describeImage);
+}
+
+/** What the list says of an image. */
+export function describeImage({ name, annotated, score }, index) {
+  const lowest = score === null ? '' : ` · lowest score ${score.toFixed(2)}`;
+  $('image').options[index].textContent = `${name}${annotated ? lowest : ' · no landmarks'}`;
 }
 
 /** A field's value, unless the person is about to change it. */

@@ -3,6 +3,7 @@
 import * as api from './api.js';
 import { ask } from './dialogs.js';
 import { element, say } from './dom.js';
+import { describeImage } from './panel.js';
 
 let going = null;
 
@@ -29,6 +30,7 @@ async function attempt(app, force) {
   const { version, may_rename: mayRename, score, copy } = answer.saved;
   app.version = Math.max(app.version, version);
   Object.assign(app.images[index], { annotated: true, score });
+  describeImage(app.images[index], index);
   if (app.index === index) {
     annotation.markSaved(landmarks);
     annotation.mayRename = mayRename;
