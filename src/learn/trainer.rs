@@ -51,7 +51,7 @@ impl Trainer {
         self.executor.write(Region::Moment2, &zeros)
     }
 
-    /// One step on the tape's inputs, the optimiser's numbers ([`Hyper::encode`]) last. Returns the marked outputs of the recorded
+    /// One step on the tape's inputs, the optimiser's numbers ([`Hyper::encode`](crate::kernel::adamw::Hyper::encode)) last. Returns the marked outputs of the recorded
     /// loss in order, then the squared gradient norm of each block: the shared one, then each landmark's.
     pub fn step(&mut self, inputs: &[&[f32]]) -> Result<&[Vec<f32>]> {
         self.executor.run_into(self.program, inputs, &mut self.outputs)?;
