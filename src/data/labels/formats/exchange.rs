@@ -161,13 +161,13 @@ pub fn targets(path: &Path, format: &Format, landmarks: &[String], images: &[&st
     Ok(files)
 }
 
-/// Fails if one of the files is there.
+/// Fails if one of the files is there, and not empty.
 ///
 /// # Errors
 /// [`Error::Input`] that names it.
 pub fn refuse_existing(files: &[PathBuf]) -> Result<()> {
-    // A pipe or a device, such as /dev/stdout, is no file that would be lost.
-    match files.iter().find(|file| file.metadata().is_ok_and(|meta| meta.is_file())) {
+    // A pipe or a device, such as /dev/stdout, is no file that would be lost, nor is one that the shell has just made.
+    match files.iter().find(|file| file.metadata().is_ok_and(|meta| meta.is_file() && meta.len() > 0)) {
         Some(file) => Err(Error::input(file, "is there already; remove it, or write elsewhere")),
         None => Ok(()),
     }
@@ -221,6 +221,7 @@ mod tests {
         assert!(!folder.join("m").exists());
         let files = targets(&folder.join("l"), format("labelme"), &["a".into()], &["3.png", "2.png"]).unwrap();
         assert!(refuse_existing(&files).unwrap_err().to_string().contains("2.json: is there already; remove it"));
+        std::fs::write(&files[0], "").unwrap();
         refuse_existing(&files[..1]).unwrap();
         to("labelme", &["1.png", "2.png"], "l").unwrap();
         to("labelme", &["3.png"], "l/3.json").unwrap();
