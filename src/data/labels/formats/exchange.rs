@@ -109,7 +109,7 @@ pub fn write(labels: &Labels, path: impl AsRef<Path>, format: &Format, spacing: 
     Ok(notes)
 }
 
-/// The files that [`write`] would write for labels with these landmarks and images.
+/// The files that [`write()`] would write for labels with these landmarks and images.
 ///
 /// # Errors
 /// [`Error::Usage`] for a format that is only read, and for one of an image a file where `path` is one file and the images
