@@ -109,7 +109,7 @@ pub fn write(labels: &Labels, path: impl AsRef<Path>, format: &Format, spacing: 
     Ok(notes)
 }
 
-/// The files that [`write`] would write for labels with these landmarks and images.
+/// The files that [`write()`] would write for labels with these landmarks and images.
 ///
 /// # Errors
 /// [`Error::Usage`] for a format that is only read, and for one of an image a file where `path` is one file and the images
@@ -161,13 +161,13 @@ pub fn targets(path: &Path, format: &Format, landmarks: &[String], images: &[&st
     Ok(files)
 }
 
-/// Fails if one of the files is there.
+/// Fails if one of the files is there, and not empty.
 ///
 /// # Errors
 /// [`Error::Input`] that names it.
 pub fn refuse_existing(files: &[PathBuf]) -> Result<()> {
-    // A pipe or a device, such as /dev/stdout, is no file that would be lost.
-    match files.iter().find(|file| file.metadata().is_ok_and(|meta| meta.is_file())) {
+    // A pipe or a device, such as /dev/stdout, is no file that would be lost, nor is one that the shell has just made.
+    match files.iter().find(|file| file.metadata().is_ok_and(|meta| meta.is_file() && meta.len() > 0)) {
         Some(file) => Err(Error::input(file, "is there already; remove it, or write elsewhere")),
         None => Ok(()),
     }
@@ -221,6 +221,7 @@ mod tests {
         assert!(!folder.join("m").exists());
         let files = targets(&folder.join("l"), format("labelme"), &["a".into()], &["3.png", "2.png"]).unwrap();
         assert!(refuse_existing(&files).unwrap_err().to_string().contains("2.json: is there already; remove it"));
+        std::fs::write(&files[0], "").unwrap();
         refuse_existing(&files[..1]).unwrap();
         to("labelme", &["1.png", "2.png"], "l").unwrap();
         to("labelme", &["3.png"], "l/3.json").unwrap();
