@@ -61,11 +61,14 @@ const scenarios = {
     await said(page, /p1\.png: 4 of 4/);
     // Of another point, a drag that is taken back.
     await press(page, 'n');
+    await drawn(page);
     const before = await page.inputValue('#x');
     await drag(page, 40, 0);
+    await drawn(page);
     assert.notEqual(await page.inputValue('#x'), before);
     await press(page, 'Control+z');
     await said(page, /^Undone: .* moved\./);
+    await drawn(page);
     assert.equal(await page.inputValue('#x'), before);
     assert(await page.getByRole('button', { name: 'No changes' }).isDisabled());
     // The last landmark, from the list.
