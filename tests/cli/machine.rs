@@ -7,7 +7,9 @@ fn completions_and_manual_know_every_subcommand() {
     let help = stdout(&ok(onemark(&["--help"])));
     let listed =
         help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1).take_while(|line| !line.is_empty());
-    let commands: Vec<&str> = listed.filter_map(|line| line.split_whitespace().next()).collect();
+    // A description's second line is indented further.
+    let names = listed.filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
+    let commands: Vec<&str> = names.filter_map(|line| line.split_whitespace().next()).collect();
     assert!(commands.contains(&"doctor") && commands.contains(&"detect"), "{help}");
     for shell in ["bash", "zsh", "fish"] {
         let script = stdout(&ok(onemark(&["completions", shell])));
@@ -19,7 +21,7 @@ fn completions_and_manual_know_every_subcommand() {
         assert!(stdout(&ok(onemark(&["man", command]))).contains(".SH SYNOPSIS"), "{command}");
     }
     let unknown = onemark(&["man", "detekt"]);
-    assert!(unknown.status.code() == Some(2) && stderr(&unknown).contains("there are demo, train"));
+    assert!(unknown.status.code() == Some(2) && stderr(&unknown).contains("there are demo, annotate, train"));
 }
 
 #[test]
