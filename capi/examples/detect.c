@@ -77,7 +77,7 @@ static int detect(onemark_detector *detector, const struct image *image, onemark
         fprintf(stderr, "onemark %s on %s: %zu landmarks in %.0f ms, %ld KiB at most\n", onemark_version(),
                 onemark_device_name(detector), count, milliseconds() - start, usage.ru_maxrss);
         for (size_t i = 0; i < count; i++)
-            printf("%s,%.3f,%.3f,%.3f\n", onemark_landmark_name(detector, i), landmarks[i].x, landmarks[i].y,
+            printf("%s,%.3f,%.3f,%.5f\n", onemark_landmark_name(detector, i), landmarks[i].x, landmarks[i].y,
                    landmarks[i].score);
     }
     free(landmarks);

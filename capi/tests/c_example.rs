@@ -112,7 +112,7 @@ fn picture(width: usize, height: usize) -> Vec<u16> {
     let blob = |i: usize, x: f64, y: f64| {
         let (cx, cy) = ((i * 37 % 101) as f64 / 101.0 * width as f64, (i * 59 % 97) as f64 / 97.0 * height as f64);
         let r2 = ((x - cx).powi(2) + (y - cy).powi(2)) / (4.0 + i as f64).powi(2);
-        if i % 2 == 0 { (-r2).exp() } else { -(-r2).exp() }
+        if i.is_multiple_of(2) { (-r2).exp() } else { -(-r2).exp() }
     };
     let gray = |x: f64, y: f64| {
         0.3 + 0.2 * (x + y) / (width + height) as f64 + 0.2 * (0..40).map(|i| blob(i, x, y)).sum::<f64>()
