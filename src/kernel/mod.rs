@@ -157,7 +157,7 @@ pub trait Kernel: Clone + Sized {
         0
     }
 
-    /// Elements of working memory that each thread of the CPU twin takes from [`with_scratch`](crate::cpu::scratch).
+    /// Elements of working memory that each thread of the CPU twin takes from `cpu::scratch`.
     fn thread_scratch(&self, _x: &[Shape], _y: &[Shape]) -> usize {
         0
     }
