@@ -4,7 +4,8 @@ use super::progress::{Meter, stopped, watch_interrupts};
 use super::sheet::Sheet;
 use crate::data::files::remove_leftovers;
 use crate::data::gray::GrayImage;
-use crate::data::images::{expand_inputs, read_gray, write_png_rgb};
+use crate::data::images::{Image, read_gray, read_image, write_png_rgb};
+use crate::data::inputs::expand_inputs;
 use crate::data::labels::{LabelRow, scale_point};
 use crate::detect::{Detection, Detector};
 use crate::learn::pipeline::Progress;
@@ -19,12 +20,13 @@ use std::time::Instant;
 
 /// Find landmarks in images.
 ///
-/// Positions are in pixels of each image as stored, pixel centres at integers, with scores in [0, 1].
+/// Positions are in pixels of each image as a viewer shows it, turned upright, pixel centres at integers, with scores in [0, 1].
+/// Where the image says how many millimetres a pixel has (DICOM), so do the columns pixel_width_mm and pixel_height_mm.
 /// FILE is written after the first image and every few seconds; until all images are done, FILE.resume.json beside it says
 /// what --resume may keep.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Images: files, folders or patterns such as 'scans/*.png' (PNG, JPEG, TIFF, BMP).
+    /// Images: files, folders or patterns such as 'scans/*.png' (PNG, JPEG, TIFF, BMP, DICOM).
     #[arg(required = true)]
     images: Vec<String>,
     /// Weights that `onemark train` wrote.
@@ -144,16 +146,16 @@ fn look(args: &Args, model: Model, todo: &[&Job], jobs: &[Job], sheet: &mut Shee
     let mut meter = Meter::new(args.compute.quiet);
     let (mut done, mut failed) = (0, Vec::new());
     for batch in todo.chunks(READ_AHEAD) {
-        let images: Vec<Result<GrayImage>> = batch.par_iter().map(|job| read_gray(&job.path)).collect();
+        let images: Vec<Result<Image>> = batch.par_iter().map(|job| read_image(&job.path)).collect();
         for (job, image) in batch.iter().zip(images) {
             if stopped() {
                 return Err(Error::Interrupted);
             }
             match image {
                 Ok(image) => {
-                    let row = row(&job.name, &image, &detector.detect(&image)?);
+                    let row = row(&job.name, &image, &detector.detect(&image.gray)?);
                     if let Some(path) = &job.overlay {
-                        draw(path, &image, sheet.names(), &row)?;
+                        draw(path, &image.gray, sheet.names(), &row)?;
                     }
                     sheet.add(job, row, jobs)?;
                 }
@@ -237,14 +239,15 @@ fn jobs(args: &Args) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
-fn row(name: &str, image: &GrayImage, found: &[Detection]) -> LabelRow {
+fn row(name: &str, image: &Image, found: &[Detection]) -> LabelRow {
     // Finite weights may still overflow: such a landmark is missing, not somewhere.
     let point = |d: &Detection| d.point.iter().all(|v| v.is_finite()).then_some(d.point);
     let score = |d: &Detection| Some(if point(d).is_some() { d.score.clamp(0.0, 1.0) } else { 0.0 });
     LabelRow {
         image: name.into(),
-        width: image.width as u32,
-        height: image.height as u32,
+        width: image.gray.width as u32,
+        height: image.gray.height as u32,
+        spacing: image.spacing,
         points: found.iter().map(point).collect(),
         scores: found.iter().map(score).collect(),
     }

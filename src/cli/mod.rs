@@ -19,8 +19,7 @@ mod run_info;
 mod sheet;
 mod train;
 
-use crate::data::gray::GrayImage;
-use crate::data::images::read_gray;
+use crate::data::images::{Image, read_image};
 use crate::device::Device;
 use crate::timing;
 use crate::{Error, Result};
@@ -168,8 +167,8 @@ pub fn command_line() -> String {
 }
 
 /// Reads images side by side; fails with the first that cannot be read.
-pub fn read_images(paths: &[PathBuf]) -> Result<Vec<GrayImage>> {
-    let images: Vec<Result<GrayImage>> = paths.par_iter().map(read_gray).collect();
+pub fn read_images(paths: &[PathBuf]) -> Result<Vec<Image>> {
+    let images: Vec<Result<Image>> = paths.par_iter().map(read_image).collect();
     images.into_iter().collect()
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::data::labels::{LabelRow, Labels, same_shape, scale_point};
+use crate::data::labels::{LabelRow, Labels, PixelSpacing, same_shape, scale_point, scale_spacing};
 use crate::error::{Error, Result};
 use crate::nearest::nearest;
 pub use metrics::Stats;
@@ -24,6 +24,8 @@ pub enum Spacing {
     Pixels,
     /// Millimetres per pixel, the same for every image.
     MmPerPixel(f64),
+    /// As each row of the truth says, or the prediction's of the same image.
+    Stated,
     /// Two landmarks of the truth that lie `mm` apart in every image, such as the ends of a ruler.
     Between {
         /// One landmark.
@@ -206,6 +208,7 @@ pub fn error_grid(pred: &Labels, truth: &Labels, options: &Options) -> Result<Er
     };
     for (i, row) in truth.rows.iter().enumerate() {
         let image = format!("image {:?}", row.image);
+        let pred_row = pred_rows.get(row.image.as_str()).copied();
         let spacing = match (&options.spacing, between) {
             (Spacing::Between { a, b, mm }, Some((ka, kb))) => {
                 let pixels = point(row, ka).zip(point(row, kb)).map_or(0.0, |(a, b)| distance(a, b));
@@ -213,12 +216,14 @@ pub fn error_grid(pred: &Labels, truth: &Labels, options: &Options) -> Result<Er
                     let cause = format!("no spacing: {a:?} and {b:?} must both be there, and apart");
                     return Err(Error::input_at(&options.truth_path, image, cause));
                 }
-                mm / pixels
+                [mm / pixels; 2]
             }
-            (Spacing::MmPerPixel(mm), _) => *mm,
-            _ => 1.0,
+            (Spacing::MmPerPixel(mm), _) => [*mm; 2],
+            (Spacing::Stated, _) => stated(row, pred_row).ok_or_else(|| {
+                Error::input_at(&options.truth_path, &image, "neither it nor the predictions state a spacing")
+            })?,
+            _ => [1.0; 2],
         };
-        let pred_row = pred_rows.get(row.image.as_str()).copied();
         if let Some(p) = pred_row.filter(|p| p.size() != row.size()) {
             if !same_shape(p.size(), row.size()) {
                 let cause = format!(
@@ -240,7 +245,7 @@ pub fn error_grid(pred: &Labels, truth: &Labels, options: &Options) -> Result<Er
                 |cause| Error::input_at(&options.pred_path, format!("{image}, landmark {:?}", truth.names[k]), cause);
             match pred_row.and_then(|p| Some(scale_point(point(p, pred_index[k]?)?, p.size(), row.size()))) {
                 Some(p) => {
-                    let r = spacing * distance(p, g);
+                    let r = (spacing[0] * (p[0] - g[0])).hypot(spacing[1] * (p[1] - g[1]));
                     // The squares of larger ones could overflow.
                     if r.is_nan() || r > 1e100 {
                         return Err(at("an error beyond all measure; check the coordinates and the spacing"));
@@ -263,6 +268,17 @@ pub fn error_grid(pred: &Labels, truth: &Labels, options: &Options) -> Result<Er
         grid.r.push(errors);
     }
     Ok(grid)
+}
+
+/// For each image of the truth its name, and the millimetres between its pixels, if its row or the prediction's says them.
+pub fn stated_spacings<'a>(pred: &Labels, truth: &'a Labels) -> Vec<(&'a str, Option<PixelSpacing>)> {
+    let pred: HashMap<&str, &LabelRow> = pred.rows.iter().map(|row| (row.image.as_str(), row)).collect();
+    let of = |row: &'a LabelRow| (row.image.as_str(), stated(row, pred.get(row.image.as_str()).copied()));
+    truth.rows.iter().map(of).collect()
+}
+
+fn stated(truth: &LabelRow, pred: Option<&LabelRow>) -> Option<PixelSpacing> {
+    truth.spacing.or_else(|| pred.and_then(|p| Some(scale_spacing(p.spacing?, p.size(), truth.size()))))
 }
 
 fn distance(a: [f64; 2], b: [f64; 2]) -> f64 {
