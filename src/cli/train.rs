@@ -7,7 +7,7 @@ use super::{config, pages};
 use crate::data::gray::GrayImage;
 use crate::data::images::Image;
 use crate::data::inputs::expand_inputs;
-use crate::data::labels::{Labels, PixelSpacing, Point, is_square, same_shape, scale_point};
+use crate::data::labels::{LabelRow, Labels, PixelSpacing, Point, is_square, same_shape, scale_point, scale_spacing};
 use crate::detect::Detector;
 use crate::device::Device;
 use crate::learn::checkpoint::{CONFIG, RunDir};
@@ -44,7 +44,7 @@ pub struct Args {
     /// Go on with the run in --out where it stopped, with its settings.
     #[arg(long)]
     resume: bool,
-    /// Millimetres a pixel of the images; kept in the weights [default: what the template says, if it is DICOM].
+    /// Millimetres a pixel of the images; kept in the weights [default: what the template or its row says].
     #[arg(long, value_name = "MM")]
     spacing: Option<f64>,
     #[command(flatten)]
@@ -91,7 +91,7 @@ fn train(args: &Args) -> Result<u8> {
     labels.template(&args.landmarks, &names[template])?;
     let run = RunDir::create(&args.out)?;
     let images = super::read_images(&paths)?;
-    let spacing = spacing(args, &images, template, &names);
+    let spacing = spacing(args, &labels, &images, template, &names);
     let images: Vec<GrayImage> = images.into_iter().map(|image| image.gray).collect();
     let annotation = annotation(args, &labels, &names[template], &images[template])?;
     let task =
@@ -182,10 +182,12 @@ fn inputs(images: &[String], template: &Path) -> Result<(Vec<PathBuf>, usize)> {
     Ok((paths, index))
 }
 
-/// Millimetres a pixel: what the command line says, else what the template does; and a note of what contradicts it.
-fn spacing(args: &Args, images: &[Image], template: usize, names: &[String]) -> Option<f64> {
-    let name = &names[template];
-    let spacing = match (args.spacing, images[template].spacing) {
+/// Millimetres a pixel: what the command line says, else the template, else its row; and a note of what contradicts it.
+fn spacing(args: &Args, labels: &Labels, images: &[Image], template: usize, names: &[String]) -> Option<f64> {
+    let (name, Image { gray, spacing }) = (&names[template], &images[template]);
+    let of_row =
+        |row: &LabelRow| Some(scale_spacing(row.spacing?, row.size(), (gray.width as f64, gray.height as f64)));
+    let spacing = match (args.spacing, spacing.or_else(|| labels.row(name).and_then(of_row))) {
         (Some(mm), _) => mm,
         (None, Some([x, y])) if is_square([x, y], x) => x,
         (None, Some([x, y])) => {

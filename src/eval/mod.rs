@@ -404,6 +404,20 @@ mod tests {
     }
 
     #[test]
+    fn stated_spacings_measure_each_axis() {
+        let mm = |rows: &str| labels(&format!("image,width,height,pixel_width_mm,pixel_height_mm,a_x,a_y\n{rows}"));
+        let truth = mm("1,100,50,0.5,2,10,10\n2,100,50,,,0,0\n");
+        // The truth's word goes first; that of a prediction at twice the size is scaled with its point, to (4, 0).
+        let pred = mm("1,100,50,9,9,13,12\n2,200,100,0.25,1,8.5,0.5\n");
+        assert_eq!(stated_spacings(&pred, &truth), [("1", Some([0.5, 2.0])), ("2", Some([0.5, 2.0]))]);
+        let options = Options { spacing: Spacing::Stated, ..Options::default() };
+        let e = evaluate(&pred, &truth, &options).unwrap();
+        assert_eq!((e.unit, &e.grid.r[..]), ("mm", &[vec![Some(1.5_f64.hypot(4.0))], vec![Some(2.0)]][..]));
+        let error = evaluate(&truth, &truth, &options).unwrap_err().to_string();
+        assert_eq!(error, "truth: image \"2\": neither it nor the predictions state a spacing");
+    }
+
+    #[test]
     fn missing_predictions_are_errors_or_misses() {
         let pred = labels("image,width,height,a_x,a_y,b_x,b_y\n1,100,50,11,10,,\n2,100,50,20,20,0,0\n");
         let message = |pred: &Labels, o: &Options| evaluate(pred, &truth(), o).unwrap_err().to_string();
