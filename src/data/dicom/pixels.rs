@@ -175,11 +175,10 @@ impl Layout {
             decoder.set_color_transform(transform);
             decoder.decode()
         };
-        let decoded = Some(decode(frame).map_err(bad)?);
-        // This decoder takes offence at what stands behind the data only if it needs them.
-        let whole = jpeg::check_whole(frame, &decoded, |frame| Ok(decode(frame).ok()));
+        let decoded = decode(frame).map_err(bad)?;
+        // This decoder takes offence at what stands behind the data only if it needs them: then it has nothing like the same.
+        let whole = jpeg::check_whole(frame, &decoded, |longer| Ok(decode(longer).unwrap_or_default()));
         whole.map_err(|cause| data.refuse(cause))?;
-        let decoded = decoded.unwrap_or_default();
         // The decoder gives more than 8 bits in the machine's own order of bytes.
         let values = self.columns * self.rows * self.samples();
         match decoded.len() {

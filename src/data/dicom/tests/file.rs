@@ -18,8 +18,11 @@ pub const JPEG_2000: &str = "1.2.840.10008.1.2.4.90";
 const BIG_ENDIAN_ITEMS: &str = "big endian, without value representation";
 pub const UNDEFINED: u32 = u32::MAX;
 
+/// Group and element.
+type Tag = (u16, u16);
 /// An element's tag, value representation and value in little endian.
-pub type Element = ((u16, u16), &'static str, Vec<u8>);
+pub type Element = (Tag, &'static str, Vec<u8>);
+type Item = Vec<Element>;
 
 pub fn us(group: u16, element: u16, value: u16) -> Element {
     ((group, element), "US", value.to_le_bytes().into())
@@ -39,8 +42,7 @@ pub fn words(values: &[u16]) -> Vec<u8> {
 pub struct File {
     pub syntax: &'static str,
     elements: Vec<Element>,
-    /// Each a sequence of items, which are elements.
-    sequences: Vec<((u16, u16), Vec<Vec<Element>>)>,
+    sequences: Vec<(Tag, Vec<Item>)>,
 }
 
 impl File {
@@ -82,7 +84,7 @@ impl File {
         self
     }
 
-    pub fn sequence(mut self, group: u16, element: u16, items: Vec<Vec<Element>>) -> Self {
+    pub fn sequence(mut self, group: u16, element: u16, items: Vec<Item>) -> Self {
         self.sequences.push(((group, element), items));
         self
     }
@@ -111,7 +113,7 @@ impl File {
         let mut file = [&[0; 128][..], b"DICM"].concat();
         element(&mut file, EXPLICIT, &((0x0002, 0x0000), "UL", (meta.len() as u32).to_le_bytes().into()));
         file.extend(meta);
-        let mut written: Vec<((u16, u16), Vec<u8>)> = Vec::new();
+        let mut written: Vec<(Tag, Vec<u8>)> = Vec::new();
         for value in &self.elements {
             let mut bytes = Vec::new();
             element(&mut bytes, self.syntax, value);
@@ -161,7 +163,7 @@ fn element(to: &mut Vec<u8>, syntax: &str, (tag, vr, value): &Element) {
     }
 }
 
-pub fn header(to: &mut Vec<u8>, syntax: &str, (group, element): (u16, u16), vr: &str, length: u32) {
+pub fn header(to: &mut Vec<u8>, syntax: &str, (group, element): Tag, vr: &str, length: u32) {
     let big = [BIG_ENDIAN, BIG_ENDIAN_ITEMS].contains(&syntax);
     let word = |v: u16| if big { v.to_be_bytes() } else { v.to_le_bytes() };
     let long = |v: u32| if big { v.to_be_bytes() } else { v.to_le_bytes() };
