@@ -200,6 +200,7 @@ fn whole(image: &str, (width, height): (u32, u32), landmarks: &[Landmark]) -> La
         height,
         points: landmarks.iter().map(|l| l.point).collect(),
         scores: landmarks.iter().filter(|_| scored).map(|l| l.score).collect(),
+        ..LabelRow::default()
     };
     Labels { names: landmarks.iter().map(|l| l.name.clone()).collect(), rows: vec![row] }
 }

@@ -32,6 +32,7 @@ impl Named {
             height: self.image.height as u32,
             points: found.iter().map(|landmark| Some(landmark.point)).collect(),
             scores: found.iter().map(|landmark| Some(landmark.score)).collect(),
+            ..LabelRow::default()
         }
     }
 }
@@ -157,7 +158,7 @@ fn copy(names: &[String], size: (f64, f64), annotation: &[Point], images: &[Name
             .iter()
             .map(|&p| Some(scale_point(p, size, (image.width as f64, image.height as f64))))
             .collect(),
-        scores: vec![],
+        ..LabelRow::default()
     };
     Labels { names: names.to_vec(), rows: images.iter().map(row).collect() }
 }

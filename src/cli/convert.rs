@@ -65,7 +65,8 @@ pub fn run(args: Args) -> Result<u8> {
     let images = Images::of_files(&files);
     let file = LabelFile::open(&args.input, args.from)?;
     let from = file.format();
-    if args.spacing.is_some() && from.spacing == Spacing::Unused && to.spacing == Spacing::Unused {
+    let in_pixels = |format: &Format| matches!(format.spacing, Spacing::Unused | Spacing::Held);
+    if args.spacing.is_some() && in_pixels(from) && in_pixels(to) {
         return Err(Error::Usage(format!("--spacing: {} and {} are in pixels", from.title, to.title)));
     }
     let found = file.read(&images, args.spacing)?;

@@ -60,7 +60,7 @@ fn phantoms(seed: u64, indices: std::ops::Range<usize>) -> Set {
                 width: width as u32,
                 height: height as u32,
                 points: phantom.points.into_iter().map(Some).collect(),
-                scores: vec![],
+                ..LabelRow::default()
             };
             (Named { name, image: GrayImage { width, height, pixels: phantom.pixels } }, row)
         })

@@ -4,7 +4,8 @@ use super::progress::{stopped, watch_interrupts};
 use super::sheet::Sheet;
 use crate::data::files::remove_leftovers;
 use crate::data::gray::GrayImage;
-use crate::data::images::{expand_inputs, read_gray, write_png_rgb};
+use crate::data::images::{Image, read_gray, read_image, write_png_rgb};
+use crate::data::inputs::expand_inputs;
 use crate::data::labels::formats::{self, Format};
 use crate::data::labels::{LabelRow, scale_point};
 use crate::detect::{Detector, Landmark};
@@ -20,13 +21,14 @@ use std::time::Instant;
 
 /// Find landmarks in images.
 ///
-/// Positions are in pixels of each image as stored, pixel centres at integers, with scores in [0, 1].
+/// Positions are in pixels of each image as a viewer shows it, turned upright, pixel centres at integers, with scores in [0, 1].
+/// Where the image says how many millimetres a pixel has (DICOM), so do the columns pixel_width_mm and pixel_height_mm.
 /// FILE is written after the first image and every few seconds; until all images are done, FILE.resume.json beside it says
 /// what --resume may keep. In other formats than .csv and .json, FILE is written at the end, and until all images are done
 /// the landmarks are in FILE.resume.csv.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Images: files, folders or patterns such as 'scans/*.png' (PNG, JPEG, TIFF, BMP); `-` reads more of them from stdin, one
+    /// Images: files, folders or patterns such as 'scans/*.png' (PNG, JPEG, TIFF, BMP, DICOM); `-` reads more of them from stdin, one
     /// a line.
     #[arg(required = true)]
     images: Vec<String>,
@@ -182,16 +184,16 @@ fn look(args: &Args, model: Model, todo: &[&Job], jobs: &[Job], sheet: &mut Shee
     let mut meter = args.compute.meter();
     let (mut done, mut failed) = (0, Vec::new());
     for batch in todo.chunks(READ_AHEAD) {
-        let images: Vec<Result<GrayImage>> = batch.par_iter().map(|job| read_gray(&job.path)).collect();
+        let images: Vec<Result<Image>> = batch.par_iter().map(|job| read_image(&job.path)).collect();
         for (job, image) in batch.iter().zip(images) {
             if stopped() {
                 return Err(Error::Interrupted);
             }
             match image {
                 Ok(image) => {
-                    let row = row(&job.name, &image, &detector.detect(&image)?);
+                    let row = row(&job.name, &image, &detector.detect(&image.gray)?);
                     if let Some(path) = &job.overlay {
-                        draw(path, &image, sheet.names(), &row)?;
+                        draw(path, &image.gray, sheet.names(), &row)?;
                     }
                     sheet.add(job, row, jobs)?;
                 }
@@ -278,11 +280,12 @@ fn jobs(args: &Args) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
-fn row(name: &str, image: &GrayImage, found: &[Landmark]) -> LabelRow {
+fn row(name: &str, image: &Image, found: &[Landmark]) -> LabelRow {
     LabelRow {
         image: name.into(),
-        width: image.width as u32,
-        height: image.height as u32,
+        width: image.gray.width as u32,
+        height: image.gray.height as u32,
+        spacing: image.spacing,
         points: found.iter().map(|landmark| Some(landmark.point)).collect(),
         scores: found.iter().map(|landmark| Some(landmark.score)).collect(),
     }

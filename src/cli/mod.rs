@@ -26,8 +26,7 @@ mod run_info;
 mod sheet;
 mod train;
 
-use crate::data::gray::GrayImage;
-use crate::data::images::read_gray;
+use crate::data::images::{Image, read_image};
 use crate::data::labels::Labels;
 use crate::data::labels::formats::{Images, LabelFile};
 use crate::device::Device;
@@ -206,8 +205,8 @@ pub fn command_line() -> String {
 }
 
 /// Reads images side by side; fails with the first that cannot be read.
-pub fn read_images(paths: &[PathBuf]) -> Result<Vec<GrayImage>> {
-    let images: Vec<Result<GrayImage>> = paths.par_iter().map(read_gray).collect();
+pub fn read_images(paths: &[PathBuf]) -> Result<Vec<Image>> {
+    let images: Vec<Result<Image>> = paths.par_iter().map(read_image).collect();
     images.into_iter().collect()
 }
 

@@ -5,9 +5,10 @@ use super::progress::watch_interrupts;
 use super::run_info::RunInfo;
 use super::{config, pages};
 use crate::data::gray::GrayImage;
-use crate::data::images::expand_inputs;
+use crate::data::images::Image;
+use crate::data::inputs::expand_inputs;
 use crate::data::labels::formats::Images;
-use crate::data::labels::{Labels, Point, same_shape, scale_point};
+use crate::data::labels::{LabelRow, Labels, PixelSpacing, Point, is_square, same_shape, scale_point, scale_spacing};
 use crate::detect::Detector;
 use crate::device::Device;
 use crate::learn::checkpoint::{CONFIG, RunDir};
@@ -25,7 +26,7 @@ use std::time::Instant;
 /// Learn a detector from images of which one is annotated.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Images: files, folders or patterns such as 'scans/*.png' (PNG, JPEG, TIFF, BMP).
+    /// Images: files, folders or patterns such as 'scans/*.png' (PNG, JPEG, TIFF, BMP, DICOM).
     #[arg(required = true)]
     images: Vec<String>,
     /// The annotated image: a path, or the file name of one of IMAGES.
@@ -49,7 +50,7 @@ pub struct Args {
     /// Go on with the run in --out where it stopped, with its settings.
     #[arg(long)]
     resume: bool,
-    /// Millimetres a pixel of the images; kept in the weights.
+    /// Millimetres a pixel of the images; kept in the weights [default: what the template or its row says].
     #[arg(long, value_name = "MM")]
     spacing: Option<f64>,
     #[command(flatten)]
@@ -107,15 +108,11 @@ fn train(args: &Args) -> Result<u8> {
     labels.template(&args.landmarks, &names[template])?;
     let run = RunDir::create(&args.out)?;
     let images = super::read_images(&paths)?;
+    let spacing = spacing(args, &labels, &images, template, &names);
+    let images: Vec<GrayImage> = images.into_iter().map(|image| image.gray).collect();
     let annotation = annotation(args, &labels, &names[template], &images[template])?;
-    let task = Task {
-        landmarks: labels.names,
-        template,
-        template_name: names[template].clone(),
-        annotation,
-        spacing: args.spacing,
-        images,
-    };
+    let task =
+        Task { landmarks: labels.names, template, template_name: names[template].clone(), annotation, spacing, images };
     let info = RunInfo::new(&task, &names);
     info.check(&run)?;
     let device = args.compute.select()?;
@@ -134,7 +131,7 @@ fn train(args: &Args) -> Result<u8> {
     if args.part.is_some() {
         return report(args, &run, start);
     }
-    page(args, &run, &device, &task, &names, start)?;
+    page(&run, &device, &task, &names, start)?;
     report(args, &run, start)
 }
 
@@ -209,6 +206,32 @@ fn inputs(images: &[String], template: &Path) -> Result<(Vec<PathBuf>, usize)> {
     Ok((paths, index))
 }
 
+/// Millimetres a pixel: what the command line says, else the template, else its row; and a note of what contradicts it.
+fn spacing(args: &Args, labels: &Labels, images: &[Image], template: usize, names: &[String]) -> Option<f64> {
+    let (name, Image { gray, spacing }) = (&names[template], &images[template]);
+    let of_row =
+        |row: &LabelRow| Some(scale_spacing(row.spacing?, row.size(), (gray.width as f64, gray.height as f64)));
+    let spacing = match (args.spacing, spacing.or_else(|| labels.row(name).and_then(of_row))) {
+        (Some(mm), _) => mm,
+        (None, Some([x, y])) if is_square([x, y], x) => x,
+        (None, Some([x, y])) => {
+            args.compute.note(format!("{name} has pixels of {x} x {y} mm, no squares: lengths are in pixels"));
+            return None;
+        }
+        (None, None) => return None,
+    };
+    let stated = images.iter().zip(names).filter_map(|(image, name)| Some((name, image.spacing?)));
+    let others: Vec<(&String, PixelSpacing)> = stated.filter(|&(_, found)| !is_square(found, spacing)).collect();
+    if let Some((first, [x, y])) = others.iter().find(|(other, _)| *other == name).or(others.first()) {
+        args.compute.note(format!(
+            "{spacing} mm a pixel is taken, though {} of {} images say otherwise, such as {first}: {x} x {y} mm",
+            others.len(),
+            images.len()
+        ));
+    }
+    Some(spacing)
+}
+
 /// The template's landmarks in its pixels. A file that was annotated at another size is scaled, if it has the same shape.
 fn annotation(args: &Args, labels: &Labels, name: &str, image: &GrayImage) -> Result<Vec<Point>> {
     let row = labels.template(&args.landmarks, name)?;
@@ -239,11 +262,11 @@ struct Trained {
 const PICTURES: usize = 4;
 
 /// Writes `report.html`: what can be seen without truth.
-fn page(args: &Args, run: &RunDir, device: &Device, task: &Task, names: &[String], start: Instant) -> Result<()> {
+fn page(run: &RunDir, device: &Device, task: &Task, names: &[String], start: Instant) -> Result<()> {
     let mut page = Report {
         title: format!("onemark train: {} images, template {}", names.len(), task.template_name),
         conclusion: "Losses and pseudo-labels. Errors need truth: onemark compare finds them.".into(),
-        unit: if args.spacing.is_some() { "mm" } else { "px" }.into(),
+        unit: if task.spacing.is_some() { "mm" } else { "px" }.into(),
         landmarks: task.landmarks.clone(),
         provenance: Provenance {
             command: super::command_line(),
@@ -255,7 +278,7 @@ fn page(args: &Args, run: &RunDir, device: &Device, task: &Task, names: &[String
         ..Report::default()
     };
     let native = task.images.iter().map(|image| image.width.max(image.height)).max().unwrap_or(1);
-    pages::add_training(&mut page, run, native, args.spacing.unwrap_or(1.0))?;
+    pages::add_training(&mut page, run, native, task.spacing.unwrap_or(1.0))?;
     let best = Kind::ALL.into_iter().rev().find(|&kind| run.has(&weights_file(kind)));
     if let Some(kind) = best {
         let mut detector = Detector::new(Model::read(&run.file(&weights_file(kind)))?, device);

@@ -127,6 +127,12 @@ impl GrayImage {
     }
 }
 
+/// Rec. 601 luma of stored (gamma-encoded) values, `0.299 R + 0.587 G + 0.114 B`, as a part of `white`.
+#[cfg(feature = "cli")]
+pub(super) fn luma<T: Into<f32>>([r, g, b]: [T; 3], white: f32) -> f32 {
+    (0.299 * r.into() + 0.587 * g.into() + 0.114 * b.into()) / white
+}
+
 /// For every output pixel of one axis, the first input pixel and the weights from there on; weights sum to 1.
 fn taps(n_in: usize, n_out: usize) -> Vec<(usize, Vec<f32>)> {
     let linear = |i: usize| {

@@ -59,7 +59,7 @@ impl Fixture {
                 let image = format!("p{index}.png");
                 write_png_gray(root.join("images").join(&image), 64, 80, &pixels).unwrap();
                 let points = USED.map(|k| Some(drawn.points[k])).to_vec();
-                truth.rows.push(LabelRow { image, width: 64, height: 80, points, scores: vec![] });
+                truth.rows.push(LabelRow { image, width: 64, height: 80, points, ..LabelRow::default() });
             }
             truth.write(root.join("truth.csv")).unwrap();
             truth.rows.truncate(1);

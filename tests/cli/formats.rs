@@ -147,6 +147,7 @@ fn challenge_annotations_are_compared_at_their_own_size() {
         height: 960,
         points: (0..names.len()).map(|k| Some([100.3 + (31 * k) as f64, 700.7 - (n + 29 * k) as f64])).collect(),
         scores: vec![],
+        ..LabelRow::default()
     };
     Labels { rows: vec![row(151), row(152)], names: names.clone() }.write(f.path("ceph.csv")).unwrap();
     let said = stderr(&ok(convert(&["ceph.csv", "400_senior", "--to", "isbi"])));

@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod detect;
+#[cfg(feature = "dicom")]
+mod dicom;
 mod fixture;
 mod formats;
 mod machine;

@@ -9,12 +9,17 @@ use std::path::Path;
 
 /// The widest header: what keeps a hostile file from exhausting memory.
 pub(super) const MAX_COLUMNS: usize = 1 << 16;
+/// The columns of [`LabelRow::spacing`].
+const PIXEL_WIDTH: &str = "pixel_width_mm";
+const PIXEL_HEIGHT: &str = "pixel_height_mm";
 
 impl Labels {
     /// The CSV text, with score columns if any row has scores. Numbers are the shortest that read back the same.
     pub fn to_csv(&self) -> String {
         let with_scores = self.rows.iter().any(|row| !row.scores.is_empty());
+        let with_spacing = self.rows.iter().any(|row| row.spacing.is_some());
         let mut csv = String::from("image,width,height");
+        csv.push_str(if with_spacing { ",pixel_width_mm,pixel_height_mm" } else { "" });
         for name in &self.names {
             for suffix in if with_scores { &["_x", "_y", "_score"][..] } else { &["_x", "_y"] } {
                 csv.push(',');
@@ -25,6 +30,10 @@ impl Labels {
         for row in &self.rows {
             push_cell(&mut csv, &row.image);
             let _ = write!(csv, ",{},{}", row.width, row.height); // writing to a String cannot fail
+            let _ = match row.spacing {
+                Some([x, y]) => write!(csv, ",{x},{y}"),
+                None => write!(csv, "{}", if with_spacing { ",," } else { "" }),
+            };
             for k in 0..self.names.len() {
                 let _ = match row.points.get(k).copied().flatten() {
                     Some([x, y]) => write!(csv, ",{x},{y}"),
@@ -76,6 +85,20 @@ impl Labels {
                 return Err(at(columns.image, format!("{} has a row already, at line {first}", shown(&image))));
             }
             let (width, height) = (size(columns.width)?, size(columns.height)?);
+            let millimetres = |column: usize| match number(column)? {
+                Some(mm) if mm <= 0.0 => Err(at(column, format!("{mm} is not a length above 0"))),
+                mm => Ok(mm),
+            };
+            let spacing = match columns.spacing {
+                Some([x, y]) => match (millimetres(x)?, millimetres(y)?) {
+                    (Some(mm_x), Some(mm_y)) => Some([mm_x, mm_y]),
+                    (None, None) => None,
+                    (mm_x, _) => {
+                        return Err(at(if mm_x.is_none() { x } else { y }, "empty, but its twin is not".into()));
+                    }
+                },
+                None => None,
+            };
             let mut points = Vec::with_capacity(columns.landmarks.len());
             let mut scores = Vec::with_capacity(if with_scores { columns.landmarks.len() } else { 0 });
             let coordinate = |column: usize| match number(column)? {
@@ -98,7 +121,7 @@ impl Labels {
                     scores.push(score);
                 }
             }
-            rows.push(LabelRow { image, width, height, points, scores });
+            rows.push(LabelRow { image, width, height, spacing, points, scores });
         }
         if rows.is_empty() {
             return Err(Error::input(path, "nothing after the header; a label file has one row an image"));
@@ -182,6 +205,7 @@ pub(super) struct Columns {
     pub(super) image: usize,
     pub(super) width: usize,
     pub(super) height: usize,
+    spacing: Option<[usize; 2]>,
     pub(super) landmarks: Vec<LandmarkColumns>,
 }
 
@@ -196,7 +220,8 @@ impl Columns {
     pub(super) fn of(header: &[Cow<str>]) -> Result<Self, String> {
         let mut index: HashMap<&str, usize> = HashMap::with_capacity(header.len());
         let matters = |c: &str| {
-            ["image", "width", "height"].contains(&c) || ["_x", "_y", "_score"].iter().any(|s| c.ends_with(s))
+            ["image", "width", "height", PIXEL_WIDTH, PIXEL_HEIGHT].contains(&c)
+                || ["_x", "_y", "_score"].iter().any(|s| c.ends_with(s))
         };
         for (i, column) in header.iter().enumerate() {
             if index.insert(column, i).is_some() && matters(column) {
@@ -223,7 +248,11 @@ impl Columns {
         if landmarks.is_empty() {
             return Err("no landmark columns <name>_x,<name>_y".into());
         }
-        Ok(Self { image, width, height, landmarks })
+        let spacing = match [PIXEL_WIDTH, PIXEL_HEIGHT].iter().any(|column| index.contains_key(column)) {
+            true => Some([find(PIXEL_WIDTH)?, find(PIXEL_HEIGHT)?]),
+            false => None,
+        };
+        Ok(Self { image, width, height, spacing, landmarks })
     }
 }
 
@@ -270,6 +299,7 @@ mod tests {
     #[test]
     fn faults_name_the_place() {
         let h = "image,width,height,a_x,a_y\n";
+        let with_mm = "image,width,height,pixel_width_mm,pixel_height_mm,a_x,a_y\n";
         for (text, expected) in [
             (String::new(), "t.csv: empty;"),
             (h.into(), "t.csv: nothing after the header"),
@@ -293,6 +323,9 @@ mod tests {
             (format!("{h}\"1,1,1,0,0\n"), "line 2: a quote is opened and never closed"),
             (format!("{h}\"1\"2,1,1,0,0\n"), "line 2: text after a closing quote"),
             (format!("{h}1\"2,1,1,0,0\n"), "line 2: a quote inside an unquoted cell"),
+            ("image,width,height,a_x,a_y,pixel_width_mm\n".into(), "line 1: no column \"pixel_height_mm\""),
+            (format!("{with_mm}1,1,1,0,0.1,0,0\n"), "line 2, column \"pixel_width_mm\": 0 is not a length above 0"),
+            (format!("{with_mm}1,1,1,0.1,,0,0\n"), "line 2, column \"pixel_height_mm\": empty, but its twin"),
             ("image,width,height,a_x,a_y,a_score\n1,1,1,0,0,2\n".into(), "column \"a_score\": 2 is not a score"),
         ] {
             let message = csv(&text).unwrap_err().to_string();

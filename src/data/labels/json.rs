@@ -1,7 +1,7 @@
 //! The native content as JSON:
-//! `{"names": [..], "images": [{"image", "width", "height", "points": {name: {"x", "y", "score"}}}]}`.
+//! `{"names": [..], "images": [{"image", "width", "height", "spacing": [x, y], "points": {name: {"x", "y", "score"}}}]}`.
 
-use super::{LabelRow, Labels, shown};
+use super::{LabelRow, Labels, PixelSpacing, shown};
 use crate::error::{Error, Result};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -35,6 +35,7 @@ impl Labels {
                 image: row.image.clone(),
                 width: row.width,
                 height: row.height,
+                spacing: row.spacing,
                 points: JsonPoints(points.collect()),
             }
         });
@@ -55,7 +56,7 @@ impl Labels {
         let index: HashMap<&str, usize> = names.iter().enumerate().map(|(k, name)| (name.as_str(), k)).collect();
         let with_scores = images.iter().flat_map(|i| &i.points.0).any(|(_, p)| p.is_some_and(|p| p.score.is_some()));
         let mut rows = Vec::with_capacity(images.len());
-        for JsonImage { image, width, height, points: JsonPoints(entries) } in images {
+        for JsonImage { image, width, height, spacing, points: JsonPoints(entries) } in images {
             let mut points = vec![None; names.len()];
             let mut scores = vec![None; if with_scores { names.len() } else { 0 }];
             let mut seen = HashSet::new();
@@ -78,7 +79,7 @@ impl Labels {
                     scores[k] = p.score;
                 }
             }
-            rows.push(LabelRow { image, width, height, points, scores });
+            rows.push(LabelRow { image, width, height, spacing, points, scores });
         }
         let labels = Self { names, rows };
         labels.check(path)?;
@@ -97,6 +98,8 @@ struct JsonImage {
     image: String,
     width: u32,
     height: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spacing: Option<PixelSpacing>,
     points: JsonPoints,
 }
 

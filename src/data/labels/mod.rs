@@ -7,6 +7,7 @@
 //!
 //! Coordinates are pixels of the image whose size the row states, x to the right and y down, pixel centres at
 //! integers: the image covers `-0.5 ..= width - 0.5`. An empty cell is a missing point. Scores are in `[0, 1]`.
+//! Where the millimetres between pixels are known, the columns `pixel_width_mm,pixel_height_mm` behind `height` say them.
 //! Each format has its own file; all obey the same rules ([`Labels::read`]).
 
 mod csv;
@@ -28,6 +29,9 @@ pub const MAX_FILE_BYTES: u64 = 256 << 20;
 /// The farthest coordinate in pixels, to either side: farther is no place in an image, and would overflow in what follows.
 pub const MAX_COORDINATE: f64 = 1e9;
 
+/// Millimetres from one pixel's centre to the next, `[to the right, down]`, both above 0.
+pub type PixelSpacing = [f64; 2];
+
 /// The landmarks of a set of images.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Labels {
@@ -46,6 +50,8 @@ pub struct LabelRow {
     pub width: u32,
     /// Height, likewise.
     pub height: u32,
+    /// Millimetres between the pixels of that image, if known.
+    pub spacing: Option<PixelSpacing>,
     /// One entry a name of [`Labels::names`]; `None` is a missing point.
     pub points: Vec<Option<Point>>,
     /// Scores in `[0, 1]`, one entry a name; empty when the file has none.
@@ -57,6 +63,16 @@ impl LabelRow {
     pub fn size(&self) -> (f64, f64) {
         (self.width.into(), self.height.into())
     }
+}
+
+/// The spacing of pixels of size-`from` images in the same image at size `to`, both `(width, height)`.
+pub fn scale_spacing([x, y]: PixelSpacing, from: (f64, f64), to: (f64, f64)) -> PixelSpacing {
+    [x * from.0 / to.0, y * from.1 / to.1]
+}
+
+/// Whether pixels are squares of `mm` a side, but for what rounding to four digits does.
+pub fn is_square(spacing: PixelSpacing, mm: f64) -> bool {
+    spacing.iter().all(|side| (side - mm).abs() <= 1e-4 * mm)
 }
 
 /// Whether an image of size `from` may be one of size `to`, scaled: each side is within a pixel of what the other demands.
@@ -152,6 +168,9 @@ impl Labels {
             if row.width == 0 || row.height == 0 {
                 return fail(image, "width and height must be 1 or more");
             }
+            if row.spacing.is_some_and(|spacing| !is_spacing(spacing)) {
+                return fail(image, "the spacing of pixels must be above 0");
+            }
             if row.points.len() != names.len() || !(row.scores.is_empty() || row.scores.len() == names.len()) {
                 return fail(image, "the number of points or scores is not that of the landmarks");
             }
@@ -166,6 +185,10 @@ impl Labels {
         }
         Ok(())
     }
+}
+
+fn is_spacing(spacing: PixelSpacing) -> bool {
+    spacing.iter().all(|mm| mm.is_finite() && *mm > 0.0)
 }
 
 /// A label file's text, without the byte order mark that spreadsheets put first.
@@ -240,6 +263,7 @@ mod tests {
                     image: format!("{i}\r\n,\"é"),
                     width: 1 + (next() % 4000) as u32,
                     height: u32::MAX,
+                    spacing: (round % 3 == 0 && i != 2).then(|| [0.1 + i as f64, 1.0 / 3.0]),
                     points,
                     scores: if with_scores { scores } else { vec![] },
                 }

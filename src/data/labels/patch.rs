@@ -245,6 +245,7 @@ mod tests {
                 height: 50 + i,
                 points: names.iter().map(|_| place(0.8)).collect(),
                 scores: if round % 2 == 0 { vec![Some(0.25), None, Some(1.0), Some(0.1)] } else { vec![] },
+                ..LabelRow::default()
             });
             let before = Labels { rows: rows.collect(), names: names.clone() };
             let (image, k, point) = (format!("{}\n,\".png", round % 5), round % 4, place(0.7));
@@ -260,6 +261,7 @@ mod tests {
                     height: 54,
                     points: (0..4).map(|i| point.filter(|_| i == k)).collect(),
                     scores: vec![None; before.rows[0].scores.len()],
+                    ..LabelRow::default()
                 }),
             }
             let change = [(names[k].as_str(), point)];

@@ -1,7 +1,7 @@
 //! Labels put together point by point, as most formats hold them.
 
 use crate::data::labels::json::MAX_POINTS;
-use crate::data::labels::{LabelRow, Labels, Point, shown};
+use crate::data::labels::{LabelRow, Labels, PixelSpacing, Point, shown};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -21,6 +21,7 @@ pub(super) struct Builder {
 struct Row {
     image: String,
     size: (u32, u32),
+    spacing: Option<PixelSpacing>,
     points: Vec<(usize, Option<Point>, Option<f64>)>,
 }
 
@@ -37,7 +38,11 @@ impl Builder {
 
     /// Begins the row of an image of `size` `(width, height)`.
     pub fn image(&mut self, image: impl Into<String>, size: (u32, u32)) {
-        self.rows.push(Row { image: image.into(), size, points: Vec::new() });
+        self.begin(image.into(), size, None);
+    }
+
+    fn begin(&mut self, image: String, size: (u32, u32), spacing: Option<PixelSpacing>) {
+        self.rows.push(Row { image, size, spacing, points: Vec::new() });
         self.seen.clear();
     }
 
@@ -57,7 +62,7 @@ impl Builder {
     pub fn rows(&mut self, labels: Labels) -> Result<(), String> {
         labels.names.iter().for_each(|name| _ = self.landmark(name));
         for row in labels.rows {
-            self.image(row.image, (row.width, row.height));
+            self.begin(row.image, (row.width, row.height), row.spacing);
             for (k, name) in labels.names.iter().enumerate() {
                 self.point(name, row.points[k], row.scores.get(k).copied().flatten())?;
             }
@@ -101,7 +106,8 @@ impl Builder {
                     scores[k] = score;
                 }
             }
-            LabelRow { image: row.image, width: row.size.0, height: row.size.1, points, scores }
+            let (width, height) = row.size;
+            LabelRow { image: row.image, width, height, spacing: row.spacing, points, scores }
         });
         let labels = Labels { rows: rows.collect(), names: self.names };
         labels.check(path)?;

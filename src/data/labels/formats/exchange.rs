@@ -4,7 +4,7 @@ use super::builder::Builder;
 use super::recognize::{files_in, of_file, of_folder};
 use super::{Format, Images, Source, Spacing, Target, stem};
 use crate::data::files::write_atomic;
-use crate::data::labels::{Labels, list, read_text, shown};
+use crate::data::labels::{Labels, is_square, list, read_text, shown};
 use crate::error::{Error, Result};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -90,6 +90,7 @@ pub fn write(labels: &Labels, path: impl AsRef<Path>, format: &Format, spacing: 
     let images: Vec<&str> = labels.rows.iter().map(|row| row.image.as_str()).collect();
     let files = targets(path, format, &labels.names, &images)?;
     let write = format.write.expect("targets refuses formats that are not written");
+    let spacing = spacing.or_else(|| stated(labels));
     let text = |labels: &Labels, file: &Path| write(labels, &Target { path: file, spacing });
     let mut notes = Vec::from_iter(format.loses(labels));
     notes.extend((format.spacing == Spacing::Needed && spacing.is_none()).then(|| ONE_MM.into()));
@@ -107,6 +108,12 @@ pub fn write(labels: &Labels, path: impl AsRef<Path>, format: &Format, spacing: 
         write_atomic(file, text.as_bytes())?;
     }
     Ok(notes)
+}
+
+/// The side of a pixel that all rows state, if pixels are squares of one size.
+fn stated(labels: &Labels) -> Option<f64> {
+    let [mm, _] = labels.rows.first()?.spacing?;
+    labels.rows.iter().all(|row| row.spacing.is_some_and(|spacing| is_square(spacing, mm))).then_some(mm)
 }
 
 /// The files that [`write()`] would write for labels with these landmarks and images.
@@ -185,7 +192,7 @@ mod tests {
             width: 9,
             height: 9,
             points: vec![Some([1.0, 2.0])],
-            scores: vec![],
+            ..LabelRow::default()
         };
         Labels { names: vec!["a".into()], rows: images.iter().map(row).collect() }
     }

@@ -77,6 +77,8 @@ pub struct Holds {
 pub enum Spacing {
     /// Nothing: all is in pixels.
     Unused,
+    /// Each row says its own.
+    Held,
     /// It can be said beside positions in pixels.
     Said,
     /// Positions are in millimetres; without a spacing they are taken for pixels.
@@ -150,12 +152,15 @@ impl Format {
     /// What these labels lose in it, as a phrase.
     fn loses(&self, labels: &Labels) -> Option<String> {
         let points = || labels.rows.iter().flat_map(|row| &row.points);
-        let lost = self.cannot_hold(|what| match what {
+        let mut lost = self.cannot_hold(|what| match what {
             "scores" => labels.rows.iter().flat_map(|row| &row.scores).any(Option::is_some),
             "missing points" => points().any(Option::is_none),
             "fractions of a pixel" => points().flatten().flatten().any(|v| v.fract() != 0.0),
             _ => true,
         });
+        if self.spacing == Spacing::Unused && labels.rows.iter().any(|row| row.spacing.is_some()) {
+            lost.push("millimetres");
+        }
         (!lost.is_empty()).then(|| format!("{} holds no {}", self.title, lost.join(", no ")))
     }
 

@@ -12,7 +12,7 @@ pub(super) const CSV: Format = Format {
     per_image: false,
     holds: Holds::ALL,
     landmarks: &[],
-    spacing: Spacing::Unused,
+    spacing: Spacing::Held,
     read: |source, builder| add(source, builder, Labels::from_csv(source.text, source.path)?),
     write: Some(|labels, _| Ok(labels.to_csv())),
 };
@@ -24,7 +24,7 @@ pub(super) const JSON: Format = Format {
     per_image: false,
     holds: Holds::ALL,
     landmarks: &[],
-    spacing: Spacing::Unused,
+    spacing: Spacing::Held,
     read: |source, builder| add(source, builder, Labels::from_json(source.text, source.path)?),
     write: Some(|labels, _| Ok(labels.to_json())),
 };

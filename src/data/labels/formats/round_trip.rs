@@ -61,7 +61,14 @@ fn random(format: &Format, random: &mut Stream) -> Labels {
                 _ => (random.index(3) > 0).then(|| random.uniform()),
             })
             .collect();
-        LabelRow { image: format!("{i} {},é&'.x.png", random.index(100)), width, height, scores, points }
+        LabelRow {
+            image: format!("{i} {},é&'.x.png", random.index(100)),
+            width,
+            height,
+            scores,
+            points,
+            ..LabelRow::default()
+        }
     };
     let rows = (0..n).map(row).collect();
     Labels { names, rows }
