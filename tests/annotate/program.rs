@@ -36,6 +36,7 @@ pub fn detections(name: &str) -> PathBuf {
             height: height as u32,
             points: USED.map(|k| Some(drawn.points[k])).to_vec(),
             scores: [0.12, 0.5, 0.93, 0.71].map(Some).to_vec(),
+            ..LabelRow::default()
         });
     }
     let csv = labels.to_csv();
