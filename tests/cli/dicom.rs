@@ -57,15 +57,15 @@ fn dicom_gives_the_points_and_millimetres_of_its_png() {
     let png = found.row("a.png").unwrap();
     assert_eq!((png.width, png.height, png.spacing, png.points.len()), (WIDTH, HEIGHT, None, 19));
     for row in found.rows.iter().filter(|row| row.image != "a.png") {
-        let (within, spacing) = match row.image.as_str() {
-            // Twelve of the sixteen bits.
-            "signed.dcm" => (0.05, [0.25, 0.5]),
-            _ => (1e-3, [0.25, 0.25]),
-        };
-        assert_eq!(row.spacing, Some(spacing), "{}", row.image);
+        let signed = row.image == "signed.dcm";
+        assert_eq!(row.spacing, Some([0.25, if signed { 0.5 } else { 0.25 }]), "{}", row.image);
+        // That one has twelve of the sixteen bits: what is found in it hangs on more than how it is read.
+        if signed {
+            continue;
+        }
         for (p, q) in row.points.iter().zip(&png.points) {
             let ([px, py], [qx, qy]) = (p.unwrap(), q.unwrap());
-            assert!((px - qx).hypot(py - qy) < within, "{}: {p:?} {q:?}", row.image);
+            assert!((px - qx).hypot(py - qy) < 1e-3, "{}: {p:?} {q:?}", row.image);
         }
     }
     let grey = |name: &str| read_image(folder.join(name)).unwrap().gray.pixels;
@@ -73,6 +73,7 @@ fn dicom_gives_the_points_and_millimetres_of_its_png() {
     for name in ["1.2.840.99", "WINDOWED", "big.dcm", "inverted.dcm"] {
         assert!(worst(name) < 1e-6, "{name}: {}", worst(name));
     }
+    assert!(worst("signed.dcm") < 1.0 / 2048.0, "{}", worst("signed.dcm"));
 
     // A truth 4 pixels to the right of what was found is 1 mm away in all, and 2 mm if it is 4 pixels below, in one.
     let moved = |dx: f64, dy: f64, only: &str| {
