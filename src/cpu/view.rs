@@ -86,6 +86,14 @@ impl<T> Out<'_, T> {
         (0..shape.k).map(move |k| unsafe { this.part(k, 0, shape.slice_len()) })
     }
 
+    /// The sample `[h, w, c]` of landmark `k`, as far as it is written.
+    pub fn image(&self, k: usize, n: usize) -> &[T] {
+        let len = self.operand.shape.image_len();
+        assert!(k < self.operand.shape.k && n < self.operand.shape.n, "no such sample");
+        // SAFETY: what is lent to write borrows all of `self` mutably.
+        unsafe { self.part(k, n * len, len) }
+    }
+
     /// The one slice of a tensor that all landmarks share.
     pub fn shared(&mut self) -> &mut [T] {
         assert_eq!(self.operand.shape.k, 1, "only for tensors of landmark extent 1");

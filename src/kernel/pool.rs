@@ -28,14 +28,12 @@ pub struct Pool {
     pub kind: PoolKind,
 }
 
-/// Offsets of the four elements that pool into one, and of that one, for each channel.
-fn windows(shape: Shape) -> impl Iterator<Item = (usize, [usize; 4])> {
-    let Shape { h, w, c, .. } = shape;
-    (0..(h / 2) * (w / 2)).flat_map(move |i| {
-        let (y, x) = (i / (w / 2), i % (w / 2));
-        let at = move |dy: usize, dx: usize| ((2 * y + dy) * w + 2 * x + dx) * c;
-        let corners = [at(0, 0), at(0, 1), at(1, 0), at(1, 1)];
-        (0..c).map(move |ch| (i * c + ch, corners.map(|corner| corner + ch)))
+/// The pixels of two rows that pool into one row: the two above and the two below of each, `c` channels a pixel.
+fn windows<T>(rows: &[T], line: usize, c: usize) -> impl Iterator<Item = [&[T]; 4]> {
+    let (top, low) = rows.split_at(line);
+    top.chunks_exact(2 * c).zip(low.chunks_exact(2 * c)).map(move |(top, low)| {
+        let ((a, b), (c, d)) = (top.split_at(c), low.split_at(c));
+        [a, b, c, d]
     })
 }
 
@@ -58,13 +56,15 @@ impl Kernel for Pool {
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let shape = x[0].shape();
         y[0].images().enumerate().for_each(|(i, y)| {
-            let x = x[0].image(i / shape.n, i % shape.n);
-            for (to, from) in windows(shape) {
-                let [a, b, c, d] = from.map(|i| x[i]);
-                y[to] = match self.kind {
-                    PoolKind::Max => a.max(b).max(c.max(d)),
-                    PoolKind::Mean => (a + b + (c + d)) * T::of(0.25),
-                };
+            let (line, x) = (shape.w * shape.c, x[0].image(i / shape.n, i % shape.n));
+            let rows = x.chunks_exact(2 * line).flat_map(|rows| windows(rows, line, shape.c));
+            for (y, [a, b, c, d]) in y.chunks_exact_mut(shape.c).zip(rows) {
+                let pixels =
+                    y.iter_mut().zip(a).zip(b).zip(c).zip(d).map(|((((y, &a), &b), &c), &d)| (y, [a, b, c, d]));
+                match self.kind {
+                    PoolKind::Max => pixels.for_each(|(y, [a, b, c, d])| *y = a.max(b).max(c.max(d))),
+                    PoolKind::Mean => pixels.for_each(|(y, [a, b, c, d])| *y = (a + b + (c + d)) * T::of(0.25)),
+                }
             }
         });
     }
@@ -98,6 +98,29 @@ pub struct PoolGrad {
     pub kind: PoolKind,
 }
 
+/// The gradients of four pixels from that of the one they pool into.
+fn spread<T: Real>(kind: PoolKind, x: [&[T]; 4], dy: &[T], dx: [&mut [T]; 4]) {
+    let (x, [a, b, c, d]) = (x.map(|x| &x[..dy.len()]), dx.map(|dx| &mut dx[..dy.len()]));
+    for (i, &dy) in dy.iter().enumerate() {
+        let to = match kind {
+            PoolKind::Mean => [dy * T::of(0.25); 4],
+            PoolKind::Max => {
+                let x = x.map(|x| x[i]);
+                // Whether the second, third, fourth is greater than all before it; the last of those has the gradient.
+                let second = x[1] > x[0];
+                let best = if second { x[1] } else { x[0] };
+                let third = x[2] > best;
+                let fourth = x[3] > if third { x[2] } else { best };
+                let takes = |takes: bool| if takes { dy } else { T::zero() };
+                // Without branches (& for &&), so that the loop vectorises.
+                let upper = !third & !fourth;
+                [takes(!second & upper), takes(second & upper), takes(third & !fourth), takes(fourth)]
+            }
+        };
+        (a[i], b[i], c[i], d[i]) = to.into();
+    }
+}
+
 impl Kernel for PoolGrad {
     const NAME: &'static str = "pool_grad";
 
@@ -111,14 +134,19 @@ impl Kernel for PoolGrad {
         y[0].images().enumerate().for_each(|(i, dx)| {
             let (k, n) = (i / shape.n, i % shape.n);
             let (x, dy) = (x[0].image(k, n), x[1].image(k, n));
-            dx.fill(T::zero());
-            for (from, to) in windows(shape) {
-                match self.kind {
-                    PoolKind::Max => {
-                        let first = (1..4).fold(0, |best, j| if x[to[j]] > x[to[best]] { j } else { best });
-                        dx[to[first]] = dy[from];
-                    }
-                    PoolKind::Mean => to.iter().for_each(|&j| dx[j] = dy[from] * T::of(0.25)),
+            let (c, line) = (shape.c, shape.w * shape.c);
+            let (inside, below) = dx.split_at_mut(shape.h / 2 * 2 * line);
+            below.fill(T::zero());
+            let rows = inside.chunks_exact_mut(2 * line).zip(x.chunks_exact(2 * line));
+            for ((dx, x), dy) in rows.zip(dy.chunks_exact(shape.w / 2 * c)) {
+                let (top, low) = dx.split_at_mut(line);
+                let pixels = top.chunks_exact_mut(2 * c).zip(low.chunks_exact_mut(2 * c));
+                for (((top, low), x), dy) in pixels.zip(windows(x, line, c)).zip(dy.chunks_exact(c)) {
+                    let ((a, b), (c, d)) = (top.split_at_mut(c), low.split_at_mut(c));
+                    spread(self.kind, x, dy, [a, b, c, d]);
+                }
+                for row in [top, low] {
+                    row[shape.w / 2 * 2 * c..].fill(T::zero());
                 }
             }
         });
