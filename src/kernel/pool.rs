@@ -3,7 +3,7 @@
 //! The gradient of the maximum goes to the first of equal elements in row-major order, on every device.
 
 use super::tensor::expect;
-use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
+use super::{Band, Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
@@ -55,8 +55,9 @@ impl Kernel for Pool {
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let shape = x[0].shape();
-        y[0].images().enumerate().for_each(|(i, y)| {
-            let (line, x) = (shape.w * shape.c, x[0].image(i / shape.n, i % shape.n));
+        y[0].bands().for_each(|(Band { k, n, rows }, y)| {
+            let line = shape.w * shape.c;
+            let x = &x[0].image(k, n)[2 * rows.start * line..2 * rows.end * line];
             let rows = x.chunks_exact(2 * line).flat_map(|rows| windows(rows, line, shape.c));
             for (y, [a, b, c, d]) in y.chunks_exact_mut(shape.c).zip(rows) {
                 let pixels =
@@ -98,26 +99,21 @@ pub struct PoolGrad {
     pub kind: PoolKind,
 }
 
-/// The gradients of four pixels from that of the one they pool into.
-fn spread<T: Real>(kind: PoolKind, x: [&[T]; 4], dy: &[T], dx: [&mut [T]; 4]) {
-    let (x, [a, b, c, d]) = (x.map(|x| &x[..dy.len()]), dx.map(|dx| &mut dx[..dy.len()]));
-    for (i, &dy) in dy.iter().enumerate() {
-        let to = match kind {
-            PoolKind::Mean => [dy * T::of(0.25); 4],
-            PoolKind::Max => {
-                let x = x.map(|x| x[i]);
-                // Whether the second, third, fourth is greater than all before it; the last of those has the gradient.
-                let second = x[1] > x[0];
-                let best = if second { x[1] } else { x[0] };
-                let third = x[2] > best;
-                let fourth = x[3] > if third { x[2] } else { best };
-                let takes = |takes: bool| if takes { dy } else { T::zero() };
-                // Without branches (& for &&), so that the loop vectorises.
-                let upper = !third & !fourth;
-                [takes(!second & upper), takes(second & upper), takes(third & !fourth), takes(fourth)]
-            }
-        };
-        (a[i], b[i], c[i], d[i]) = to.into();
+/// The gradients `a, b, c, d` of four pixels from that of the one they pool into: the first of their largest has it. By selections of
+/// one value each, which vectorise.
+fn first_of_largest<T: Real>(x: [&[T]; 4], dy: &[T], a: &mut [T], b: &mut [T], c: &mut [T], d: &mut [T]) {
+    let len = dy.len();
+    let (x, a, b, c, d) = (x.map(|x| &x[..len]), &mut a[..len], &mut b[..len], &mut c[..len], &mut d[..len]);
+    let keep = |keep: bool, dy: T| if keep { dy } else { T::zero() };
+    for i in 0..len {
+        let [xa, xb, xc, xd] = x.map(|x| x[i]);
+        let (right, low_right) = (xb > xa, xd > xc);
+        let (upper, lower) = (if right { xb } else { xa }, if low_right { xd } else { xc });
+        let low = lower > upper;
+        a[i] = keep(!low & !right, dy[i]);
+        b[i] = keep(!low & right, dy[i]);
+        c[i] = keep(low & !low_right, dy[i]);
+        d[i] = keep(low & low_right, dy[i]);
     }
 }
 
@@ -143,7 +139,12 @@ impl Kernel for PoolGrad {
                 let pixels = top.chunks_exact_mut(2 * c).zip(low.chunks_exact_mut(2 * c));
                 for (((top, low), x), dy) in pixels.zip(windows(x, line, c)).zip(dy.chunks_exact(c)) {
                     let ((a, b), (c, d)) = (top.split_at_mut(c), low.split_at_mut(c));
-                    spread(self.kind, x, dy, [a, b, c, d]);
+                    match self.kind {
+                        PoolKind::Max => first_of_largest(x, dy, a, b, c, d),
+                        PoolKind::Mean => [a, b, c, d].into_iter().for_each(|dx| {
+                            dx.iter_mut().zip(dy).for_each(|(dx, &dy)| *dx = dy * T::of(0.25));
+                        }),
+                    }
                 }
                 for row in [top, low] {
                     row[shape.w / 2 * 2 * c..].fill(T::zero());

@@ -11,7 +11,7 @@
 //! the same on every device.
 
 use super::tensor::expect;
-use super::{Bind, Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape, word};
+use super::{Band, Bind, Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::gpu::shaders;
 use rayon::prelude::*;
@@ -111,6 +111,8 @@ struct Crop<'a, T> {
     frame: usize,
     /// Width of the crop.
     w: usize,
+    /// The row of the crop that `to` begins with.
+    first: usize,
     to: &'a mut [T],
 }
 
@@ -119,10 +121,10 @@ impl<T: Real> pulp::NullaryFnOnce for Crop<'_, T> {
 
     #[inline(always)]
     fn call(self) {
-        let Self { row, image, frame, w, to } = self;
+        let Self { row, image, frame, w, first, to } = self;
         let [gamma, contrast, brightness, sigma, blur] = [row[9], row[10], row[11], row[12], row[13]];
         let key = hash(row[14].f64() as u32);
-        for (y, to) in to.chunks_mut(w).enumerate() {
+        for (y, to) in (first..).zip(to.chunks_mut(w)) {
             for (piece, to) in to.chunks_mut(PIXELS).enumerate() {
                 let (first, mut v) = (piece * PIXELS, [T::zero(); PIXELS]);
                 let at = [first, y].map(|at| T::whole(at as u32));
@@ -198,11 +200,11 @@ impl Kernel for WarpAugment {
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
-        let (frame, n) = (x[0].shape(), x[1].shape().n);
-        y[0].images().enumerate().for_each(|(i, to)| {
-            let row = x[1].image(i / n, i % n);
+        let frame = x[0].shape().w;
+        y[0].bands().for_each(|(Band { k, n, rows }, to)| {
+            let row = x[1].image(k, n);
             let image = x[0].image(0, row[0].f64() as usize);
-            pulp::Arch::new().dispatch(Crop { row, image, frame: frame.w, w: self.w, to });
+            pulp::Arch::new().dispatch(Crop { row, image, frame, w: self.w, first: rows.start, to });
         });
     }
 

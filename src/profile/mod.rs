@@ -136,7 +136,7 @@ mod tests {
             assert_eq!((profile.steps.len(), profile.steps[0].loss.is_some()), (2, workload != Workload::Detect));
             assert_eq!(profile.encodings.len(), profile.programs.len());
             for encoding in &profile.encodings {
-                let launched = encoding.as_ref().is_some_and(|e| e.launches > 20 && e.median() > Duration::ZERO);
+                let launched = encoding.as_ref().is_some_and(|e| e.launches > 0 && e.median() > Duration::ZERO);
                 assert!(launched != device.is_cpu(), "{encoding:?}");
             }
             let mut end = Duration::ZERO;
