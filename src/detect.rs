@@ -60,7 +60,8 @@ impl Detector {
     /// Bytes of the largest arena among the programs that have run.
     pub fn arena_bytes(&self) -> u64 {
         let refiners = self.refiners.values().map(|r| r.program().arena_bytes());
-        self.matchers.values().map(|m| m.program().arena_bytes()).chain(refiners).max().unwrap_or(0)
+        let matchers = self.matchers.values().flat_map(Matcher::programs).map(Program::arena_bytes);
+        matchers.chain(refiners).max().unwrap_or(0)
     }
 
     /// Finds all landmarks of the model, in its order.

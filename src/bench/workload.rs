@@ -232,7 +232,8 @@ pub fn detection(header: &Header, images: &[GrayImage]) -> Result<Programs> {
     if header.kind != Kind::Joint {
         let params = header.layouts().0.init(config.seed, &[]);
         let matcher = Matcher::new(&device, &config.matching, &params, &global, k)?;
-        programs.push(("detect.match".into(), matcher.program().clone()));
+        let names = ["detect.match", "detect.locate"].map(String::from);
+        programs.extend(names.into_iter().zip(matcher.programs().map(Program::clone)));
     }
     let mut executor = device.executor()?;
     match header.kind {

@@ -14,7 +14,7 @@ use crate::kernel::warp::FIELDS;
 use crate::nn::{Extents, UNet, UNetConfig};
 use crate::plan::Program;
 use crate::random::Stream;
-use crate::tape::{Region, Tape, Var};
+use crate::tape::{Init, Region, Tape, Var};
 use serde::{Deserialize, Serialize};
 
 /// Settings of the stage.
@@ -213,9 +213,10 @@ pub struct Match {
     pub spread: f64,
 }
 
-/// A trained matcher on a device.
+/// A trained matcher on a device. It [looks](Matcher::look) at one view at a time; what it is asked then is about that view.
 pub struct Matcher {
     executor: Executor,
+    look: usize,
     features: usize,
     locate: usize,
     landmarks: usize,
@@ -235,29 +236,40 @@ impl Matcher {
     ) -> Result<Self> {
         let mut executor = device.executor()?;
         let (h, w) = (dataset.height, dataset.width);
-        let begin = || -> Result<(Tape, Vec<Var>)> {
-            let mut tape = Tape::new();
-            let images = tape.buffer(Region::Data, dataset.shape());
-            let table = tape.input("table", [1, 1, 1, 1, FIELDS]);
-            let net = UNet::declare(&mut tape, Region::Ema, &config.unet(), Extents::SHARED);
-            let x = tape.warp_augment(images, table, h, w)?;
-            let maps = embed(&mut tape, &net, x)?;
-            Ok((tape, maps))
+        let maps = |tape: &mut Tape| -> Vec<Var> {
+            let map = |level: usize| {
+                let shape = [1, 1, h >> (level + 1), w >> (level + 1), config.embedding];
+                tape.parameter(Region::Maps, &format!("map{level}"), shape, Init::Zeros)
+            };
+            (0..config.levels()).map(map).collect()
         };
 
-        let (mut tape, maps) = begin()?;
+        // The network runs once a view, however often landmarks are sought in it.
+        let mut tape = Tape::new();
+        let images = tape.buffer(Region::Data, dataset.shape());
+        let table = tape.input("table", [1, 1, 1, 1, FIELDS]);
+        let net = UNet::declare(&mut tape, Region::Ema, &config.unet(), Extents::SHARED);
+        let x = tape.warp_augment(images, table, h, w)?;
+        let embedded = embed(&mut tape, &net, x)?;
+        for (map, place) in embedded.into_iter().zip(maps(&mut tape)) {
+            tape.store(map, place)?;
+        }
+        let look = executor.load(Program::new(&tape))?;
+
+        let mut tape = Tape::new();
         let points = tape.input("points", [1, 1, 1, landmarks, 2]);
-        for (level, &map) in maps.iter().enumerate() {
+        for (level, map) in maps(&mut tape).into_iter().enumerate() {
             let features = tape.sample_points(map, points, stride(level))?;
             let features = tape.l2_normalize(features)?;
             tape.output(features);
         }
         let features = executor.load(Program::new(&tape))?;
 
-        let (mut tape, maps) = begin()?;
+        let mut tape = Tape::new();
+        let maps = maps(&mut tape);
         let finest = tape.shape(maps[0]);
         let mut logits = tape.input("prior", [1, 1, finest.h, finest.w, landmarks]);
-        for &map in &maps {
+        for map in maps {
             let query = tape.input("query", [1, 1, 1, landmarks, config.embedding]);
             let cosine = tape.similarity(map, query)?;
             let cosine = tape.scale_shift(cosine, config.sharpness as f32, 0.0)?;
@@ -271,7 +283,7 @@ impl Matcher {
         executor.write(Region::Ema, params)?;
         executor.write(Region::Data, &dataset.pixels)?;
         let (levels, embedding) = (config.levels(), config.embedding);
-        Ok(Self { executor, features, locate, landmarks, map: [finest.w, finest.h], levels, embedding })
+        Ok(Self { executor, look, features, locate, landmarks, map: [finest.w, finest.h], levels, embedding })
     }
 
     /// Changes the images for others in the same number and frame.
@@ -279,15 +291,20 @@ impl Matcher {
         self.executor.write(Region::Data, &dataset.pixels)
     }
 
-    /// The program that locates landmarks in an image.
-    pub fn program(&self) -> &Program {
-        self.executor.program(self.locate)
+    /// The programs that a detection runs: the network, and what locates landmarks in its maps.
+    pub fn programs(&self) -> [&Program; 2] {
+        [self.look, self.locate].map(|index| self.executor.program(index))
     }
 
-    /// Features of a view (a table row) at the view's pixels `points`, one a landmark.
-    pub fn features(&mut self, row: &[f32; FIELDS], points: &[Point]) -> Result<Features> {
+    /// Embeds a view: a table row.
+    pub fn look(&mut self, row: &[f32; FIELDS]) -> Result<()> {
+        self.executor.run(self.look, &[row]).map(drop)
+    }
+
+    /// Features at the view's pixels `points`, one a landmark.
+    pub fn features(&mut self, points: &[Point]) -> Result<Features> {
         let points: Vec<f32> = points.iter().flatten().map(|&v| v as f32).collect();
-        Ok(Features(self.executor.run(self.features, &[row, &points])?))
+        Ok(Features(self.executor.run(self.features, &[&points])?))
     }
 
     /// Features of the template, averaged over augmented views.
@@ -305,7 +322,8 @@ impl Matcher {
                 (view, augment.row(&mut random, image, dataset.sizes[image], view))
             };
             let seen: Vec<Point> = points.iter().map(|&p| view.inverse(p)).collect();
-            let features = self.features(&row.encode(), &seen)?;
+            self.look(&row.encode())?;
+            let features = self.features(&seen)?;
             for (sums, features) in sums.iter_mut().zip(&features.0) {
                 sums.iter_mut().zip(features).for_each(|(sum, &f)| *sum += f);
             }
@@ -317,8 +335,8 @@ impl Matcher {
         Ok(Features(sums))
     }
 
-    /// Matches features into an image. With `expected` positions and a tolerance (stored pixels), a Gaussian prior around
-    /// them joins the similarities.
+    /// Matches features into an image, whose plain view was looked at. With `expected` positions and a tolerance (stored pixels), a
+    /// Gaussian prior around them joins the similarities.
     pub fn locate(
         &mut self,
         dataset: &Dataset,
@@ -346,9 +364,8 @@ impl Matcher {
                 prior.fill(OUTSIDE);
             }
         }
-        let row = dataset.plain(image, dataset.frame()).encode();
         let inputs: Vec<&[f32]> =
-            [row.as_slice(), &prior].into_iter().chain(features.0.iter().map(Vec::as_slice)).collect();
+            std::iter::once(prior.as_slice()).chain(features.0.iter().map(Vec::as_slice)).collect();
         let found = self.executor.run(self.locate, &inputs)?.swap_remove(0);
         let read = |f: &[f32]| Match {
             point: [double(f[0].into()), double(f[1].into())],

@@ -241,15 +241,18 @@ impl<'a> Pipeline<'a> {
         let mut matcher = Matcher::new(self.device, &self.config.matching, &params, &self.global, k)?;
         let (template, views) = (self.task.template, self.config.propose.views);
         let features = TemplateFeatures::new(&mut matcher, &self.global, template, &self.task.annotation, views)?;
-        let mut proposals = Vec::new();
+        let mut sought = Vec::new();
         for image in 0..self.global.len() {
-            proposals.push(features.propose(&mut matcher, &self.global, template, image, &self.config.propose)?);
+            sought.push(features.seek(&mut matcher, &self.global, image, &self.config.propose)?);
             let (done, total) = (image + 1, self.global.len());
             self.observer.progress(Progress { stage: "propose", done, total, loss: None });
             if self.observer.stopped() {
                 return Err(Error::Interrupted);
             }
         }
+        matcher.look(&self.global.plain(template, self.global.frame()).encode())?;
+        let check = |sought| features.check(&mut matcher, &self.global, template, sought);
+        let proposals = sought.iter().map(check).collect::<Result<Vec<_>>>()?;
         self.run.write_json(PROPOSALS, &proposals)?;
         self.run.write_json(&log_file(Kind::Match), &log)?;
         let shape = self.shape_of(&self.proposed(&proposals), &self.local);
