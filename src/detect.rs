@@ -90,10 +90,15 @@ impl Detector {
             return Ok(coarse);
         }
         let local = Dataset::new([image], config.local_side);
+        self.closer(&local, &coarse)
+    }
+
+    /// Looks closer, with the crop models, at what was found coarsely in a data set's one image.
+    pub(crate) fn closer(&mut self, local: &Dataset, coarse: &[Detection]) -> Result<Vec<Detection>> {
+        let (views, sigma) = (self.model.header.config.views, self.model.header.config.crop.sigma);
         let coarse: Vec<Point> = coarse.iter().map(|d| local.stored(0, d.point)).collect();
-        let refiner = self.refiner(&local)?;
-        let sights = refiner.look(&local, &coarse, config.views)?;
-        Ok(self.settle(&sights, &local, config.crop.sigma * SQRT_2))
+        let sights = self.refiner(local)?.look(local, &coarse, views)?;
+        Ok(self.settle(&sights, local, sigma * SQRT_2))
     }
 
     /// Sights in a data set's one image as detections, weighed against each other: a point is moved, and trusted less, as far as

@@ -5,7 +5,7 @@ use super::measure::{Effort, Source, Times, measure};
 use super::peak::Peaks;
 use super::row::{Dtype, Row, Subject as Of};
 use super::subject::Subject;
-use super::workload::{Settings, Workload};
+use super::workload::{Settings, Workload, demand};
 use crate::device::Device;
 use crate::kernel::elementwise::Fill;
 use crate::kernel::tensor::Operand;
@@ -16,6 +16,7 @@ use crate::plan::{Place, Program, Slot, Step};
 use crate::random::Stream;
 use crate::tape::Region;
 use crate::timing::{Encoding, Run};
+use crate::units::si;
 use crate::{Error, Result};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -140,7 +141,7 @@ impl Suite {
         // One observed run counts, unobserved ones are timed.
         workload.with(&self.device.clone().observed(Arc::new(count)), settings, |_, step| step(0).map(drop))?;
         let (cost, launches) = *seen.lock().unwrap_or_else(|e| e.into_inner());
-        let seconds = workload.with(&self.device, settings, |_, step| {
+        let ((parameters, bytes), seconds) = workload.with(&self.device, settings, |programs, step| {
             let (mut seconds, mut number) = (Vec::new(), 0);
             let begin = Instant::now();
             while number == 0 || begin.elapsed() < self.effort.warmup {
@@ -154,13 +155,13 @@ impl Suite {
                 number += 1;
                 seconds.push(start.elapsed().as_secs_f64());
             }
-            Ok(seconds)
+            Ok((demand(&programs), seconds))
         })?;
         let of = Of {
             kernel: workload.row_name(),
             variant: "program".into(),
             shape: workload.shape(settings),
-            settings: String::new(),
+            settings: format!("parameters={parameters} memory={}", si(bytes as f64, "B")),
             dtype: Dtype::F32,
             cold: false,
             device: self.device.name(),

@@ -174,7 +174,11 @@ fn workloads(args: &Args) -> Vec<Workload> {
         || args.cold
         || args.dtype == Dtype::F64
         || args.variant.as_ref().is_some_and(|name| name != "all");
-    Workload::ALL.into_iter().filter(|w| !kernels_only && wanted(args, &(w.row_name() + HOST))).collect()
+    Workload::ALL
+        .into_iter()
+        .chain(Workload::APART)
+        .filter(|w| !kernels_only && wanted(args, &(w.row_name() + HOST)))
+        .collect()
 }
 
 fn wanted(args: &Args, name: &str) -> bool {

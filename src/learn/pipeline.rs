@@ -230,7 +230,7 @@ impl<'a> Pipeline<'a> {
             self.observer,
             &self.config,
             Kind::Match,
-            0,
+            Part::WHOLE,
             self.config.matching.steps,
             &mut stage,
             |_, _| Ok(()),
@@ -318,7 +318,7 @@ impl<'a> Pipeline<'a> {
             }
             Ok(())
         };
-        let log = drive(run, self.observer, &self.config, Kind::Joint, 0, config.steps, &mut stage, keep)?;
+        let log = drive(run, self.observer, &self.config, Kind::Joint, Part::WHOLE, config.steps, &mut stage, keep)?;
         run.write_json(&log_file(Kind::Joint), &log)?;
         let net = stage.trainer.executor.read(Region::Ema)?;
         self.write(Kind::Joint, self.shape_of(&stage.labels, &self.global), net)
@@ -346,7 +346,8 @@ impl<'a> Pipeline<'a> {
                     SingleTraining::new(self.device, config, crop, &self.local, template, landmarks, labels, seed)?;
                 let none = |_: usize, _: &mut Trainer| Ok(());
                 let (run, steps) = (self.run, config.steps);
-                let log = drive(run, self.observer, &self.config, Kind::Single, start, steps, &mut stage, none)?;
+                let part = Part { first: start, index: start / group, count: k.div_ceil(group) };
+                let log = drive(run, self.observer, &self.config, Kind::Single, part, steps, &mut stage, none)?;
                 let done = (stage.trainer.executor.read(Region::Ema)?, stage.labels, log);
                 if group < k {
                     self.run.write_json(&file, &done)?;
@@ -369,9 +370,11 @@ impl<'a> Pipeline<'a> {
         files.iter().try_for_each(|file| self.run.remove(file))
     }
 
-    /// How many landmarks train at once within the memory that may be planned for.
+    /// How many landmarks train at once within the memory that may be planned for. A CPU trains as many as its cache holds, or one
+    /// after another: what one operation leaves is then at hand for the next.
     fn group_size(&self, k: usize) -> Result<usize> {
-        let budget = ((self.config.memory_mib as u64) << 20).min(self.device.arena_limit().unwrap_or(u64::MAX));
+        let limit = if self.device.is_cpu() { Some(CACHE) } else { self.device.arena_limit() };
+        let budget = ((self.config.memory_mib as u64) << 20).min(limit.unwrap_or(u64::MAX));
         let bytes = |k: usize| SingleTraining::bytes(&self.config.single, &self.config.crop, &self.local, k);
         // Memory grows linearly with landmarks beyond what they share.
         let (one, two) = (bytes(1)?, bytes(2)?);
@@ -398,8 +401,16 @@ impl<'a> Pipeline<'a> {
             &singles,
             self.config.seed,
         )?;
-        let log =
-            drive(self.run, self.observer, &self.config, Kind::Fused, 0, config.steps, &mut stage, |_, _| Ok(()))?;
+        let log = drive(
+            self.run,
+            self.observer,
+            &self.config,
+            Kind::Fused,
+            Part::WHOLE,
+            config.steps,
+            &mut stage,
+            |_, _| Ok(()),
+        )?;
         self.run.write_json(&log_file(Kind::Fused), &log)?;
         let net = stage.trainer.executor.read(Region::Ema)?;
         drop(stage);
@@ -418,6 +429,21 @@ fn merge(log: &mut StageLog, group: StageLog) {
     log.updates.sort_by_key(|update| (update.step, update.landmark));
 }
 
+/// A group of landmarks among those that train after one another: its first landmark, its number, and how many groups there are.
+#[derive(Clone, Copy)]
+struct Part {
+    first: usize,
+    index: usize,
+    count: usize,
+}
+
+impl Part {
+    const WHOLE: Self = Self { first: 0, index: 0, count: 1 };
+}
+
+/// Bytes of a CPU's last cache, about.
+const CACHE: u64 = 32 << 20;
+
 /// Runs a stage from its checkpoint or its start to its end.
 #[expect(clippy::too_many_arguments, reason = "the settings of one run, each of another kind")]
 fn drive(
@@ -425,13 +451,13 @@ fn drive(
     observer: &mut dyn Observer,
     config: &Config,
     kind: Kind,
-    group: usize,
+    part: Part,
     steps: usize,
     stage: &mut impl Stage,
     mut after: impl FnMut(usize, &mut Trainer) -> Result<()>,
 ) -> Result<StageLog> {
     let (mut first, mut log) = (0, StageLog::default());
-    if let Some(checkpoint) = run.checkpoint(kind.name())?.filter(|c| c.stage == kind.name() && c.group == group) {
+    if let Some(checkpoint) = run.checkpoint(kind.name())?.filter(|c| c.stage == kind.name() && c.group == part.first) {
         checkpoint.fits(stage.trainer().layout.len(), stage.labels().map(|l| &**l), steps).map_err(|cause| {
             Error::input(
                 run.file(&checkpoint_file(kind.name())),
@@ -456,7 +482,8 @@ fn drive(
         log.losses.push(losses);
         log.updates.extend(updates);
         after(step, stage.trainer())?;
-        observer.progress(Progress { stage: kind.name(), done: step + 1, total: steps, loss: Some(mean) });
+        let done = part.index * steps + step + 1;
+        observer.progress(Progress { stage: kind.name(), done, total: part.count * steps, loss: Some(mean) });
         let stopped = observer.stopped();
         // The last step is saved too: what follows it, such as proposing labels, can be interrupted as well.
         if stopped || step + 1 == steps || saved.elapsed() >= Duration::from_secs(config.checkpoint_seconds) {
@@ -464,7 +491,7 @@ fn drive(
             let state = stage.trainer().state()?;
             run.save(&Checkpoint {
                 stage: kind.name().into(),
-                group,
+                group: part.first,
                 step: step + 1,
                 labels,
                 log: log.clone(),
