@@ -117,7 +117,8 @@ impl Detector {
     /// Bytes of the largest arena among the programs of the latest frame sizes.
     pub fn arena_bytes(&self) -> u64 {
         let refiners = self.refiners.iter().map(|(_, refiner)| refiner.program().arena_bytes());
-        self.matchers.iter().map(|(_, matcher)| matcher.program().arena_bytes()).chain(refiners).max().unwrap_or(0)
+        let matchers = self.matchers.iter().flat_map(|(_, matcher)| matcher.programs()).map(Program::arena_bytes);
+        matchers.chain(refiners).max().unwrap_or(0)
     }
 
     /// Finds all landmarks of the model, in its order.
@@ -150,10 +151,15 @@ impl Detector {
             return Ok(coarse);
         }
         let local = Dataset::new([image], config.local_side);
+        self.closer(&local, &coarse)
+    }
+
+    /// Looks closer, with the crop models, at what was found coarsely in a data set's one image.
+    pub(crate) fn closer(&mut self, local: &Dataset, coarse: &[Landmark]) -> Result<Vec<Landmark>> {
+        let (views, sigma) = (self.model.header.config.views, self.model.header.config.crop.sigma);
         let coarse: Vec<Point> = coarse.iter().map(|landmark| local.stored(0, landmark.point)).collect();
-        let refiner = self.refiner(&local)?;
-        let sights = refiner.look(&local, &coarse, config.views)?;
-        self.settle(&sights, &local, config.crop.sigma * SQRT_2)
+        let sights = self.refiner(local)?.look(local, &coarse, views)?;
+        self.settle(&sights, local, sigma * SQRT_2)
     }
 
     /// Sights in a data set's one image as landmarks, weighed against each other: a point is moved, and trusted less, as far as

@@ -4,7 +4,7 @@ use crate::cpu::CpuExecutor;
 use crate::gpu::{self, Adapter, GpuExecutor};
 use crate::plan::Program;
 use crate::tape::Region;
-use crate::timing::{Observer, Run, Timing};
+use crate::timing::{Encoding, Observer, Run, Timing};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ impl Device {
     /// An executor without programs.
     pub fn executor(&self) -> Result<Executor> {
         let backend = match &self.unit {
-            Unit::Cpu => Backend::Cpu(CpuExecutor::new()),
+            Unit::Cpu => Backend::Cpu(Box::new(CpuExecutor::new())),
             Unit::Gpu(adapter) => Backend::Gpu(Box::new(GpuExecutor::new(adapter)?)),
         };
         Ok(Executor { backend, observer: self.observer.clone() })
@@ -193,7 +193,7 @@ pub struct Executor {
 }
 
 enum Backend {
-    Cpu(CpuExecutor<f32>),
+    Cpu(Box<CpuExecutor<f32>>),
     Gpu(Box<GpuExecutor>),
 }
 
@@ -259,7 +259,7 @@ impl Executor {
         }
         match &mut self.backend {
             Backend::Cpu(cpu) => cpu.run_into(index, inputs, outputs),
-            Backend::Gpu(gpu) => *outputs = gpu.run(index, inputs)?,
+            Backend::Gpu(gpu) => gpu.run_into(index, inputs, outputs)?,
         }
         Ok(())
     }
@@ -301,11 +301,21 @@ impl Executor {
             Backend::Gpu(gpu) => gpu.repeat(index, times),
         }
     }
+
     /// The same, but for what it takes the host until all is done; no clock is in between.
     pub fn elapse(&mut self, index: usize, times: usize) -> Result<Duration> {
         match &mut self.backend {
             Backend::Cpu(cpu) => Ok(cpu.elapse(index, times)),
             Backend::Gpu(gpu) => gpu.elapse(index, times),
+        }
+    }
+
+    /// Runs a program several times, at least once, on inputs of zeros, and times the host alone. Nothing on the CPU, which launches
+    /// nothing.
+    pub fn encoding(&mut self, index: usize, times: usize) -> Result<Option<Encoding>> {
+        match &mut self.backend {
+            Backend::Cpu(_) => Ok(None),
+            Backend::Gpu(gpu) => gpu.encoding(index, times).map(Some),
         }
     }
 }

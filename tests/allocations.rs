@@ -1,5 +1,5 @@
-//! From the second step on, training on the CPU allocates nothing: counted by the allocator itself. Alone in its program, since it
-//! counts for the whole process.
+//! From the second step on, training on the CPU allocates nothing, and on a GPU keeps nothing: counted by the allocator itself. Alone
+//! in its program, since it counts for the whole process.
 
 use onemark::bench::workload::{Settings, Workload};
 use onemark::cpu::CpuExecutor;
@@ -72,7 +72,7 @@ impl Repeated {
 }
 
 #[test]
-fn from_the_second_step_on_nothing_is_allocated() {
+fn from_the_second_step_on_memory_is_constant() {
     let settings = settings();
     let detection = || Workload::Detect.programs(&settings).unwrap();
     for threads in [1, 2] {
@@ -98,6 +98,19 @@ fn from_the_second_step_on_nothing_is_allocated() {
                 assert_eq!(counters(), first, "{name}, {threads} threads");
             }
         });
+    }
+
+    // A GPU's driver and API allocate for every submission, and give it back.
+    if let Ok((gpu, _)) = Device::select("gpu") {
+        let steps = |_, step: onemark::bench::workload::Step| {
+            (0..3).try_for_each(|number| step(number).map(drop))?;
+            let first = counters().1;
+            (3..13).try_for_each(|number| step(number).map(drop))?;
+            let more = counters().1 - first;
+            assert!(more < 1 << 14, "{more} bytes");
+            Ok(())
+        };
+        Workload::Step(Kind::Single).with(&gpu, &settings, steps).unwrap();
     }
 
     // Outside a pool, the queue into it takes a block now and then, and gives one back.

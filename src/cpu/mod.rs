@@ -4,7 +4,7 @@ pub mod gemm;
 pub(crate) mod scratch;
 mod view;
 
-pub use view::{In, Out};
+pub use view::{Band, In, Out};
 
 use crate::kernel::{Operand, Real, Shape};
 use crate::plan::{Place, Program, Slot};
@@ -89,7 +89,7 @@ impl<T: Real> CpuExecutor<T> {
     /// If an input has not the length of its shape: a fault of the caller.
     pub fn run_into(&mut self, index: usize, inputs: &[&[T]], outputs: &mut Vec<Vec<T>>) {
         self.upload(index, inputs);
-        self.execute(index, || ());
+        self.execute(index, 1, || ());
         self.outputs_into(index, outputs);
     }
 
@@ -110,39 +110,38 @@ impl<T: Real> CpuExecutor<T> {
 
     /// Runs a program several times on what its memory holds, and times each step.
     pub fn repeat(&mut self, index: usize, times: usize) -> Timing {
-        let mut spans = Vec::with_capacity(times * self.program(index).steps.len());
-        let start = Instant::now();
-        for _ in 0..times {
-            let mut bounds = Vec::with_capacity(self.program(index).steps.len() + 1);
-            self.execute(index, || bounds.push(start.elapsed()));
-            let steps = &self.program(index).steps;
-            spans.extend(bounds.windows(2).enumerate().map(|(step, bound)| Span {
-                step,
-                variant: steps[step].op.name(),
-                start: bound[0],
-                time: bound[1] - bound[0],
-            }));
-        }
-        Timing { clock: Clock::Host, spans }
+        let mut bounds = Vec::with_capacity(times * (self.program(index).steps.len() + 1));
+        self.execute(index, times, || bounds.push(Instant::now()));
+        let steps = &self.program(index).steps;
+        let span = |(step, bound): (usize, &[Instant])| Span {
+            step,
+            variant: steps[step].op.name(),
+            start: bound[0] - bounds[0],
+            time: bound[1] - bound[0],
+        };
+        let runs = bounds.chunks(steps.len() + 1);
+        Timing { clock: Clock::Host, spans: runs.flat_map(|run| run.windows(2).enumerate().map(span)).collect() }
     }
 
     /// Runs a program several times on what its memory holds; returns what that took.
     pub fn elapse(&mut self, index: usize, times: usize) -> Duration {
         let start = Instant::now();
-        (0..times).for_each(|_| self.execute(index, || ()));
+        self.execute(index, times, || ());
         start.elapsed()
     }
 
-    /// Runs the steps; tells before the first and after each.
-    fn execute(&mut self, index: usize, mut bound: impl FnMut() + Send) {
+    /// Runs the steps a number of times; tells, each time, before the first and after each.
+    fn execute(&mut self, index: usize, times: usize, mut bound: impl FnMut() + Send) {
         let Loaded { program, arena } = &mut self.programs[index];
         let mut memory = Memory::new(program, arena, &mut self.regions);
         // The pool's threads would be woken for every loop of every step otherwise.
         rayon::scope(|_| {
-            bound();
-            for step in 0..program.program().steps.len() {
-                memory.run(step);
+            for _ in 0..times {
                 bound();
+                for step in 0..program.program().steps.len() {
+                    memory.run(step);
+                    bound();
+                }
             }
         });
     }

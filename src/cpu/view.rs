@@ -10,12 +10,27 @@ use crate::plan::{Place, Program, Slot, Step};
 use crate::tape::Region;
 use rayon::prelude::*;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Persistent buffers by [`Region`].
 pub(super) type Regions<T> = [Vec<T>; Region::COUNT];
 
 /// Tensors that a step reads, at most, and that it writes.
 const OPERANDS: usize = 8;
+
+/// Elements of a band of rows, about.
+const BAND: usize = 1 << 14;
+
+/// Rows of a sample.
+#[derive(Clone, Debug)]
+pub struct Band {
+    /// The landmark.
+    pub k: usize,
+    /// The sample of its batch.
+    pub n: usize,
+    /// Which rows.
+    pub rows: Range<usize>,
+}
 
 /// A tensor that a CPU twin reads.
 pub struct In<'a, T> {
@@ -47,6 +62,12 @@ impl<'a, T> In<'a, T> {
         let len = self.shape().image_len();
         let n = if self.shape().n == 1 { 0 } else { n };
         &self.slice(k)[n * len..][..len]
+    }
+
+    /// The same rows of a sample as a band of another tensor has of as many rows.
+    pub fn rows(&self, band: &Band) -> &'a [T] {
+        let row = self.shape().w * self.shape().c;
+        &self.image(band.k, band.n)[band.rows.start * row..band.rows.end * row]
     }
 }
 
@@ -86,6 +107,14 @@ impl<T> Out<'_, T> {
         (0..shape.k).map(move |k| unsafe { this.part(k, 0, shape.slice_len()) })
     }
 
+    /// The sample `[h, w, c]` of landmark `k`, as far as it is written.
+    pub fn image(&self, k: usize, n: usize) -> &[T] {
+        let len = self.operand.shape.image_len();
+        assert!(k < self.operand.shape.k && n < self.operand.shape.n, "no such sample");
+        // SAFETY: what is lent to write borrows all of `self` mutably.
+        unsafe { self.part(k, n * len, len) }
+    }
+
     /// The one slice of a tensor that all landmarks share.
     pub fn shared(&mut self) -> &mut [T] {
         assert_eq!(self.operand.shape.k, 1, "only for tensors of landmark extent 1");
@@ -98,6 +127,16 @@ impl<T: Send> Out<'_, T> {
     /// All samples `[h, w, c]`, landmark by landmark.
     pub fn images(&mut self) -> impl IndexedParallelIterator<Item = &mut [T]> {
         self.chunks(self.operand.shape.image_len()).map(|(_, _, image)| image)
+    }
+
+    /// All samples cut into bands of rows that are worth a thread's while.
+    pub fn bands(&mut self) -> impl IndexedParallelIterator<Item = (Band, &mut [T])> {
+        let Shape { n, h, w, c, .. } = self.operand.shape;
+        let rows = (BAND / (w * c)).clamp(1, h);
+        self.chunks(rows * w * c).map(move |(image, band, part)| {
+            let first = band * rows;
+            (Band { k: image / n, n: image % n, rows: first..(first + rows).min(h) }, part)
+        })
     }
 
     /// All samples cut into pieces of `len` elements, the last of a sample perhaps shorter: the number of the sample, landmark by

@@ -107,16 +107,11 @@ impl Kernel for SpatialCrossEntropyGrad {
             let (weight, dloss) = (x[2].image(k, n), x[3].image(k, n));
             let (x, t) = (x[0].image(k, n), x[1].image(k, n));
             for columns in Columns::all(c) {
-                let [max, sum] = max_and_sum(columns, x);
-                let [mass] = columns.sums(t, t, |_, t, _| [t]);
+                let max = columns.max(x);
+                let [sum, mass] = columns.sums(x, t, |j, x, t| [(x - max[j]).fast_exp(), t]);
                 let ratio: [T; WIDTH] = std::array::from_fn(|j| mass[j] / sum[j]);
                 let weight = columns.spread(|ch| weight[ch] * dloss[ch]);
-                let rows = columns.rows_mut(dx).zip(columns.rows(x)).zip(columns.rows(t));
-                for ((dx, x), t) in rows {
-                    for j in 0..dx.len().min(x.len()).min(t.len()).min(WIDTH) {
-                        dx[j] = weight[j] * ((x[j] - max[j]).exp() * ratio[j] - t[j]);
-                    }
-                }
+                columns.map(dx, x, t, |j, x, t| weight[j] * ((x - max[j]).fast_exp() * ratio[j] - t));
             }
         });
     }

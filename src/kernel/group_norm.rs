@@ -13,7 +13,7 @@
 //! `x: [k, n, h, w, c]`, `gamma, beta: [k, 1, 1, 1, c]`, statistics `[k, n, 1, groups, 2]` hold mu and r.
 
 use super::activation::Activation;
-use super::columns::{Columns, WIDTH};
+use super::columns::Columns;
 use super::tensor::expect;
 use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
@@ -34,7 +34,8 @@ pub struct GroupNorm {
     pub activation: Activation,
 }
 
-/// How the GPU cuts an image's pixels and channels into workgroups: see `shaders/lib/reduce_lanes.wgsl`.
+/// How an image's pixels and channels are cut into workgroups on the GPU (see `shaders/lib/reduce_lanes.wgsl`), and its pixels into
+/// pieces of work on the CPU.
 struct Lanes {
     /// Channels of a workgroup.
     block: usize,
@@ -60,6 +61,12 @@ impl Lanes {
 
     fn workgroups(&self, images: usize) -> usize {
         images * self.chunks * self.c.div_ceil(self.block)
+    }
+
+    /// A chunk of an image.
+    fn chunk_of<'a, T>(&self, image: &'a [T], chunk: usize) -> &'a [T] {
+        let len = self.chunk * self.c;
+        &image[chunk * len..((chunk + 1) * len).min(image.len())]
     }
 
     /// Pairs of sums of this many images.
@@ -92,12 +99,29 @@ fn sums(norm_groups: usize, k: usize, operands: [(&[Operand], usize); 3]) -> Dis
     Dispatch::new("group_norm_sums", params, &[x, statistics, dy, Bind::Scratch], groups)
 }
 
-/// Adds two sums of each of the columns' channels to those of its group.
-fn add_to_groups<T: Real>(columns: Columns, [a, b]: &[[T; WIDTH]; 2], per: usize, groups: &mut [T]) {
-    for (j, channel) in columns.channels().enumerate() {
-        groups[channel / per * 2] += a[j];
-        groups[channel / per * 2 + 1] += b[j];
-    }
+/// On the CPU: of each channel, its sums of `dy xhat` and then those of `dy`, for every chunk of pixels.
+fn channel_sums<T: Real>(norm_groups: usize, [x, statistics, dy]: [&In<T>; 3], lanes: &Lanes, sums: &mut [T]) {
+    let (n, c) = (x.shape().n, lanes.c);
+    sums.par_chunks_mut(2 * c).enumerate().for_each(|(i, sums)| {
+        let (image, chunk) = (i / lanes.chunks, i % lanes.chunks);
+        let (k, n) = (image / n, image % n);
+        let stats = statistics.image(k, n);
+        let [x, dy] = [x, dy].map(|all| lanes.chunk_of(all.image(k, n), chunk));
+        let per = c / norm_groups;
+        let (of_dy_xhat, of_dy) = sums.split_at_mut(c);
+        for columns in Columns::all(c) {
+            let mean = columns.spread(|ch| stats[ch / per * 2]);
+            let r = columns.spread(|ch| stats[ch / per * 2 + 1]);
+            let [a, b] = columns.sums(x, dy, |j, x, dy| [dy * (x - mean[j]) * r[j], dy]);
+            of_dy_xhat[columns.channels()].copy_from_slice(&a[..columns.channels().len()]);
+            of_dy[columns.channels()].copy_from_slice(&b[..columns.channels().len()]);
+        }
+    });
+}
+
+/// A channel's sum over chunks of `2 c` sums, from the first of those of an image on.
+fn over_chunks<T: Real>(sums: &[T], c: usize, channel: usize) -> T {
+    sums[channel..].iter().step_by(2 * c).copied().sum()
 }
 
 impl Kernel for GroupNorm {
@@ -120,41 +144,51 @@ impl Kernel for GroupNorm {
         Ok(vec![Some(dx), Some(affine[0]), Some(affine[1])])
     }
 
-    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
         let shape = x[0].shape();
-        let (c, pixels, per) = (shape.c, shape.pixels(), shape.c / self.groups);
-        let [y, stats] = y else { unreachable!("two outputs are inferred") };
-        y.images().zip(stats.images()).enumerate().for_each(|(i, (y, stats))| {
-            let (k, n) = (i / shape.n, i % shape.n);
-            let x_image = x[0].image(k, n);
-            // One pass: moments about a value of each group, which is near its mean compared with its spread.
-            let pivot = |ch: usize| x_image[ch / per * per];
-            stats.fill(T::zero());
+        let (c, pixels, per, lanes) = (shape.c, shape.pixels(), shape.c / self.groups, Lanes::new(shape));
+        // One pass: moments about a value of each group, which is near its mean compared with its spread.
+        let pivot = |image: &[T], ch: usize| image[ch / per * per];
+        scratch.par_chunks_mut(2 * c).enumerate().for_each(|(i, moments)| {
+            let image = x[0].image(i / lanes.chunks / shape.n, i / lanes.chunks % shape.n);
+            let (chunk, (first, second)) = (lanes.chunk_of(image, i % lanes.chunks), moments.split_at_mut(c));
             for columns in Columns::all(c) {
-                let pivots = columns.spread(pivot);
-                let moments = columns.sums(x_image, x_image, |j, x, _| {
+                let pivots = columns.spread(|ch| pivot(image, ch));
+                let [a, b] = columns.sums(chunk, chunk, |j, x, _| {
                     let d = x - pivots[j];
                     [d, d * d]
                 });
-                add_to_groups(columns, &moments, per, stats);
+                first[columns.channels()].copy_from_slice(&a[..columns.channels().len()]);
+                second[columns.channels()].copy_from_slice(&b[..columns.channels().len()]);
             }
-            let count = T::of((pixels * per) as f64);
+        });
+        let moments: &[T] = scratch;
+        let [y, stats] = y else { unreachable!("two outputs are inferred") };
+        let count = T::of((pixels * per) as f64);
+        stats.images().enumerate().for_each(|(i, stats)| {
+            let image = x[0].image(i / shape.n, i % shape.n);
+            // Those of an image that all landmarks share are the same.
+            let first = if shape.k == 1 { i % shape.n } else { i };
+            let moments = &moments[first * 2 * c * lanes.chunks..][..2 * c * lanes.chunks];
             for (group, stats) in stats.chunks_exact_mut(2).enumerate() {
-                let (mean, square) = (stats[0] / count, stats[1] / count);
-                stats[0] = pivot(group * per) + mean;
+                let channels = group * per..(group + 1) * per;
+                let mean = channels.clone().map(|ch| over_chunks(moments, c, ch)).sum::<T>() / count;
+                let square = channels.map(|ch| over_chunks(moments, c, c + ch)).sum::<T>() / count;
+                stats[0] = pivot(image, group * per) + mean;
                 stats[1] = T::one() / ((square - mean * mean).max(T::zero()) + T::of(EPS)).sqrt();
             }
-            let (gamma, beta) = (x[1].slice(k), x[2].slice(k));
+        });
+        let stats: &Out<T> = stats;
+        y.chunks(lanes.chunk * c).for_each(|(i, chunk, y)| {
+            let (k, n) = (i / shape.n, i % shape.n);
+            let stats = stats.image(k, n);
+            let (x, gamma, beta) = (lanes.chunk_of(x[0].image(k, n), chunk), x[1].slice(k), x[2].slice(k));
             for columns in Columns::all(c) {
                 let scale = columns.spread(|ch| gamma[ch] * stats[ch / per * 2 + 1]);
                 let shift = columns.spread(|ch| beta[ch] - gamma[ch] * stats[ch / per * 2 + 1] * stats[ch / per * 2]);
-                for (y, x) in columns.rows_mut(y).zip(columns.rows(x_image)) {
-                    for (((y, &x), &scale), &shift) in y.iter_mut().zip(x).zip(&scale).zip(&shift) {
-                        *y = x * scale + shift;
-                    }
-                    self.activation.apply(y);
-                }
+                columns.map(y, x, x, |j, x, _| x * scale[j] + shift[j]);
             }
+            self.activation.apply(y);
         });
     }
 
@@ -212,7 +246,7 @@ impl Kernel for GroupNorm {
         vec![moments, statistics, Dispatch::new("group_norm", norm, &binds, groups)]
     }
 
-    /// On the GPU, two moments a channel for every chunk of pixels.
+    /// Two moments a channel for every chunk of pixels.
     fn scratch(&self, x: &[Shape], _: &[Shape]) -> usize {
         2 * x[0].k * Lanes::new(x[0]).sums(x[0].n)
     }
@@ -257,36 +291,36 @@ impl Kernel for GroupNormGradInput {
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
-        let shape = x[0].shape();
-        let (c, pixels, per) = (shape.c, shape.pixels(), shape.c / self.groups);
-        let sums = scratch.par_chunks_mut(2 * self.groups);
-        y[0].images().zip(sums).enumerate().for_each(|(i, (dx, sums))| {
+        let (shape, images) = (x[0].shape(), y[0].shape().k * x[0].shape().n);
+        let (c, pixels, per, lanes) = (shape.c, shape.pixels(), shape.c / self.groups, Lanes::new(shape));
+        let (sums, means) = scratch.split_at_mut(2 * lanes.sums(images));
+        channel_sums(self.groups, [&x[0], &x[2], &x[3]], &lanes, sums);
+        let count = T::of((pixels * per) as f64);
+        // The means of g and g xhat.
+        means.par_chunks_mut(2 * self.groups).zip(sums.par_chunks(2 * c * lanes.chunks)).enumerate().for_each(
+            |(i, (means, sums))| {
+                let gamma = x[1].slice(i / shape.n);
+                for (group, means) in means.chunks_exact_mut(2).enumerate() {
+                    let channels = group * per..(group + 1) * per;
+                    let mean =
+                        |of: usize| channels.clone().map(|ch| gamma[ch] * over_chunks(sums, c, of + ch)).sum::<T>();
+                    (means[0], means[1]) = (mean(c) / count, mean(0) / count);
+                }
+            },
+        );
+        let means: &[T] = means;
+        y[0].chunks(lanes.chunk * c).for_each(|(i, chunk, dx)| {
             let (k, n) = (i / shape.n, i % shape.n);
-            let (x_image, gamma, stats, dy) = (x[0].image(k, n), x[1].slice(k), x[2].image(k, n), x[3].image(k, n));
-            let (mean, r) = (|ch: usize| stats[ch / per * 2], |ch: usize| stats[ch / per * 2 + 1]);
-            // Sums of g and g xhat.
-            sums.fill(T::zero());
-            for columns in Columns::all(c) {
-                let (gammas, means, rs) = (columns.spread(|ch| gamma[ch]), columns.spread(mean), columns.spread(r));
-                let of_channels = columns.sums(x_image, dy, |j, x, dy| {
-                    let g = gammas[j] * dy;
-                    [g, g * (x - means[j]) * rs[j]]
-                });
-                add_to_groups(columns, &of_channels, per, sums);
-            }
-            let count = T::of((pixels * per) as f64);
-            sums.iter_mut().for_each(|sum| *sum = *sum / count);
+            let (gamma, stats, means) = (x[1].slice(k), x[2].image(k, n), &means[2 * self.groups * i..]);
+            let (x, dy) = (lanes.chunk_of(x[0].image(k, n), chunk), lanes.chunk_of(x[3].image(k, n), chunk));
+            let (mu, r) = (|ch: usize| stats[ch / per * 2], |ch: usize| stats[ch / per * 2 + 1]);
+            let (g, gx) = (|ch: usize| means[ch / per * 2], |ch: usize| means[ch / per * 2 + 1]);
             // dx = r gamma dy - r mean(g) - r^2 (x - mu) mean(g xhat): three coefficients a channel.
             for columns in Columns::all(c) {
                 let of_dy = columns.spread(|ch| r(ch) * gamma[ch]);
-                let of_x = columns.spread(|ch| -r(ch) * r(ch) * sums[ch / per * 2 + 1]);
-                let shift =
-                    columns.spread(|ch| r(ch) * r(ch) * sums[ch / per * 2 + 1] * mean(ch) - r(ch) * sums[ch / per * 2]);
-                for ((dx, x), dy) in columns.rows_mut(dx).zip(columns.rows(x_image)).zip(columns.rows(dy)) {
-                    for j in 0..dx.len().min(x.len()).min(dy.len()).min(WIDTH) {
-                        dx[j] = of_dy[j] * dy[j] + of_x[j] * x[j] + shift[j];
-                    }
-                }
+                let of_x = columns.spread(|ch| -r(ch) * r(ch) * gx(ch));
+                let shift = columns.spread(|ch| r(ch) * r(ch) * gx(ch) * mu(ch) - r(ch) * g(ch));
+                columns.map(dx, x, dy, |j, x, dy| of_dy[j] * dy + of_x[j] * x + shift[j]);
             }
         });
     }
@@ -330,7 +364,7 @@ impl Kernel for GroupNormGradInput {
         vec![sums(self.groups, to.k, [(x, 0), (x, 2), (x, 3)]), means, gradient]
     }
 
-    /// Two sums a group of every sample; on the GPU, before them, two a channel for every chunk of pixels.
+    /// Two sums a channel for every chunk of pixels, then two means a group.
     fn scratch(&self, x: &[Shape], y: &[Shape]) -> usize {
         2 * y[0].k * (Lanes::new(x[0]).sums(x[0].n) + x[0].n * self.groups)
     }
@@ -373,37 +407,21 @@ impl Kernel for GroupNormGradAffine {
         Ok(vec![Shape { k: self.k, n: 1, h: 1, w: 1, c: x[0].c }; 2])
     }
 
-    /// Two sums a channel for every sample; on the GPU, for every chunk of its pixels.
+    /// Two sums a channel for every chunk of pixels.
     fn scratch(&self, x: &[Shape], _: &[Shape]) -> usize {
         let k = x.iter().map(|s| s.k).max().unwrap_or(1);
         2 * k * Lanes::new(x[0]).sums(x[0].n)
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
-        let shape = x[0].shape();
-        let (c, per) = (shape.c, shape.c / self.groups);
-        let landmarks = x.iter().map(|x| x.shape().k).max().unwrap_or(1);
-        let scratch = &mut scratch[..2 * landmarks * shape.n * c];
-        scratch.par_chunks_mut(2 * c).enumerate().for_each(|(i, partial)| {
-            let (k, n) = (i / shape.n, i % shape.n);
-            let (x, stats, dy) = (x[0].image(k, n), x[1].image(k, n), x[2].image(k, n));
-            for columns in Columns::all(c) {
-                let means = columns.spread(|ch| stats[ch / per * 2]);
-                let rs = columns.spread(|ch| stats[ch / per * 2 + 1]);
-                let [gamma, beta] = columns.sums(x, dy, |j, x, dy| [dy * (x - means[j]) * rs[j], dy]);
-                for (j, ch) in columns.channels().enumerate() {
-                    partial[ch] = gamma[j];
-                    partial[c + ch] = beta[j];
-                }
-            }
-        });
-        let samples = landmarks * shape.n / self.k;
+        let (c, lanes) = (x[0].shape().c, Lanes::new(x[0].shape()));
+        channel_sums(self.groups, [&x[0], &x[1], &x[2]], &lanes, scratch);
         let [dgamma, dbeta] = y else { unreachable!("two outputs are inferred") };
+        let of_landmark = scratch.len() / self.k;
         for (k, (dgamma, dbeta)) in dgamma.slices().zip(dbeta.slices()).enumerate() {
-            let partials = &scratch[k * samples * 2 * c..][..samples * 2 * c];
+            let sums = &scratch[k * of_landmark..][..of_landmark];
             for ch in 0..c {
-                dgamma[ch] = partials.chunks(2 * c).map(|p| p[ch]).sum();
-                dbeta[ch] = partials.chunks(2 * c).map(|p| p[c + ch]).sum();
+                (dgamma[ch], dbeta[ch]) = (over_chunks(sums, c, ch), over_chunks(sums, c, c + ch));
             }
         }
     }

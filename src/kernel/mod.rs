@@ -32,7 +32,7 @@ pub mod tensor;
 pub(crate) mod tile;
 pub mod warp;
 
-pub use crate::cpu::{In, Out};
+pub use crate::cpu::{Band, In, Out};
 pub use real::Real;
 pub use tensor::{Operand, Shape};
 

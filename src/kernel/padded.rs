@@ -63,7 +63,9 @@ impl Window {
     /// Output rows of a band; the last of an image may have fewer.
     pub fn band_rows(&self) -> usize {
         const ELEMENTS: usize = 1 << 15;
-        (ELEMENTS / (self.line() * self.stride)).clamp(1, self.oh.max(1))
+        let most = (ELEMENTS / (self.line() * self.stride)).clamp(1, self.oh);
+        // Bands of one size: a last one of a few rows would be mostly border.
+        self.oh.div_ceil(self.oh.div_ceil(most))
     }
 
     /// How many bands of output rows an image has.
@@ -84,7 +86,7 @@ impl Window {
     /// Elements that [`Window::forward`] works in, with an adapter of this rank.
     pub fn forward_scratch(&self, rank: usize) -> usize {
         let rows = self.band(0);
-        self.band_len(&rows) + rows.len() * self.ow * rank
+        self.band_len(&rows) + rows.len() * self.ow * padded(rank)
     }
 
     /// Elements that [`Window::grad_weight`] works in.
@@ -147,18 +149,19 @@ impl Window {
         let pixels = rows.len() * self.ow;
         let co = y.len() / pixels;
         let band_len = self.band_len(&rows);
-        let rank = adapter.map_or(0, |adapter| adapter.rank);
-        with_scratch(band_len + pixels * rank, |scratch: &mut [T]| {
+        // Whole vectors of t: the columns beyond the rank are zero.
+        let width = padded(adapter.map_or(0, |adapter| adapter.rank));
+        with_scratch(band_len + pixels * width, |scratch: &mut [T]| {
             let (band, t) = scratch.split_at_mut(band_len);
             self.with_left(x, &rows, band, |left| {
                 let start = bias.map_or(Start::Zero, Start::Row);
                 gemm([pixels, co, self.taps()], left, Right { data: weight, row: padded(co) }, start, y);
-                let Some(Adapter { v, u, .. }) = adapter else { return };
+                let Some(Adapter { rank, v, u }) = adapter else { return };
                 // t = v x at the kernel's centre, y += u t.
                 let centre = &left.data[(self.kh / 2 * self.padded_width() + self.kw / 2) * self.ci..];
                 let left = Left { data: centre, columns: Grid::line(self.ci, 1), ..left };
-                gemm([pixels, rank, self.ci], left, Right { data: v, row: padded(rank) }, Start::Zero, t);
-                let left = Left { data: &*t, rows: Grid::line(pixels, rank), columns: Grid::line(rank, 1) };
+                gemm([pixels, width, self.ci], left, Right { data: v, row: width }, Start::Zero, t);
+                let left = Left { data: &*t, rows: Grid::line(pixels, width), columns: Grid::line(rank, 1) };
                 gemm([pixels, co, rank], left, Right { data: u, row: padded(co) }, Start::Sum, y);
             });
         });

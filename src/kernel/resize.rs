@@ -4,7 +4,7 @@
 //! pixel sums over the output pixels that read it.
 
 use super::tensor::expect;
-use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
+use super::{Band, Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::cpu::scratch::with_scratch;
 use crate::gpu::shaders;
@@ -48,12 +48,12 @@ impl Kernel for Resize {
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
-        let Shape { n: batch, h, w, c, .. } = x[0].shape();
-        y[0].images().enumerate().for_each(|(i, y)| {
-            let x = x[0].image(i / batch, i % batch);
+        let Shape { h, w, c, .. } = x[0].shape();
+        y[0].bands().for_each(|(Band { k, n, rows }, y)| {
+            let x = x[0].image(k, n);
             // Each row is interpolated between rows, then along itself.
             with_scratch(w * c, |between: &mut [T]| {
-                for (oy, to) in y.chunks_exact_mut(self.w * c).enumerate() {
+                for (oy, to) in rows.zip(y.chunks_exact_mut(self.w * c)) {
                     let (y0, y1, fy) = taps::<T>(oy, h, self.h);
                     let (top, bottom) = (&x[y0 * w * c..][..w * c], &x[y1 * w * c..][..w * c]);
                     for ((v, &a), &b) in between.iter_mut().zip(top).zip(bottom) {

@@ -16,12 +16,8 @@ use serde::{Deserialize, Serialize};
 
 /// The maximum and the sum of `exp(x - maximum)` of each channel, in all columns of it.
 pub(super) fn max_and_sum<T: Real>(columns: Columns, x: &[T]) -> [[T; WIDTH]; 2] {
-    let mut max = [T::neg_infinity(); WIDTH];
-    for row in columns.rows(x) {
-        max.iter_mut().zip(row).for_each(|(max, &v)| *max = max.max(v));
-    }
-    columns.join(&mut max, T::max);
-    let [sum] = columns.sums(x, x, |j, v, _| [(v - max[j]).exp()]);
+    let max = columns.max(x);
+    let [sum] = columns.sums(x, x, |j, v, _| [(v - max[j]).fast_exp()]);
     [max, sum]
 }
 
@@ -46,11 +42,8 @@ impl Kernel for SpatialSoftmax {
             let x = x[0].image(i / n, i % n);
             for columns in Columns::all(c) {
                 let [max, sum] = max_and_sum(columns, x);
-                for (y, x) in columns.rows_mut(y).zip(columns.rows(x)) {
-                    for (((y, &x), &max), &sum) in y.iter_mut().zip(x).zip(&max).zip(&sum) {
-                        *y = (x - max).exp() / sum;
-                    }
-                }
+                let factor = sum.map(|sum| T::one() / sum);
+                columns.map(y, x, x, |j, x, _| (x - max[j]).fast_exp() * factor[j]);
             }
         });
     }
@@ -96,11 +89,7 @@ impl Kernel for SpatialSoftmaxGrad {
             let (p, dy) = (x[0].image(i / n, i % n), x[1].image(i / n, i % n));
             for columns in Columns::all(c) {
                 let [along] = columns.sums(p, dy, |_, p, dy| [p * dy]);
-                for ((dx, p), dy) in columns.rows_mut(dx).zip(columns.rows(p)).zip(columns.rows(dy)) {
-                    for (((dx, &p), &dy), &along) in dx.iter_mut().zip(p).zip(dy).zip(&along) {
-                        *dx = p * (dy - along);
-                    }
-                }
+                columns.map(dx, p, dy, |j, p, dy| p * (dy - along[j]));
             }
         });
     }

@@ -17,7 +17,7 @@ use crate::device::{Device, Executor};
 use crate::kernel::warp::FIELDS;
 use crate::nn::{Extents, UNet, UNetConfig};
 use crate::plan::Program;
-use crate::tape::{Region, Tape, Var};
+use crate::tape::{Init, Region, Tape, Var};
 use serde::{Deserialize, Serialize};
 
 /// Settings of the stage.
@@ -94,27 +94,25 @@ pub struct Match {
     pub spread: f64,
 }
 
-/// Records the embeddings of a view, given by a table row, of images of a shape.
-fn maps(config: &MatchConfig, shape: [usize; 5]) -> Result<(Tape, Vec<Var>)> {
-    let mut tape = Tape::new();
-    let images = tape.buffer(Region::Data, shape);
-    let table = tape.input("table", [1, 1, 1, 1, FIELDS]);
-    let net = UNet::declare(&mut tape, Region::Ema, &config.unet(), Extents::SHARED);
-    let [_, _, height, width, _] = shape;
-    let x = tape.warp_augment(images, table, height, width)?;
-    let maps = embed(&mut tape, &net, x)?;
-    Ok((tape, maps))
+/// Where the embeddings of the view that was looked at last lie, for frames of a data set.
+fn kept(tape: &mut Tape, config: &MatchConfig, [w, h]: [usize; 2]) -> Vec<Var> {
+    let map = |level: usize| {
+        let shape = [1, 1, h >> (level + 1), w >> (level + 1), config.embedding];
+        tape.parameter(Region::Maps, &format!("map{level}"), shape, Init::Zeros)
+    };
+    (0..config.channels.len() - 1).map(map).collect()
 }
 
-/// A trained matcher on a device.
+/// A trained matcher on a device. It [looks](Matcher::look) at one view at a time; what it is asked then is about that view.
 pub struct Matcher {
     config: MatchConfig,
     landmarks: usize,
-    /// Of the images.
-    shape: [usize; 5],
+    /// Width and height of the images' frames.
+    frame: [usize; 2],
     /// Width and height of the finest map.
     map: [usize; 2],
     executor: Executor,
+    look: usize,
     locate: usize,
     /// Loaded when it is first asked for: detection does without.
     features: Option<usize>,
@@ -130,10 +128,24 @@ impl Matcher {
         landmarks: usize,
     ) -> Result<Self> {
         let mut executor = device.executor()?;
-        let (mut tape, maps) = maps(config, dataset.shape())?;
+        let frame = [dataset.width, dataset.height];
+        // The network runs once a view, however often landmarks are sought in it.
+        let mut tape = Tape::new();
+        let images = tape.buffer(Region::Data, dataset.shape());
+        let table = tape.input("table", [1, 1, 1, 1, FIELDS]);
+        let net = UNet::declare(&mut tape, Region::Ema, &config.unet(), Extents::SHARED);
+        let x = tape.warp_augment(images, table, dataset.height, dataset.width)?;
+        let embedded = embed(&mut tape, &net, x)?;
+        for (map, place) in embedded.into_iter().zip(kept(&mut tape, config, frame)) {
+            tape.store(map, place)?;
+        }
+        let look = executor.load(Program::new(&tape))?;
+
+        let mut tape = Tape::new();
+        let maps = kept(&mut tape, config, frame);
         let finest = tape.shape(maps[0]);
         let mut logits = tape.input("prior", [1, 1, finest.h, finest.w, landmarks]);
-        for &map in &maps {
+        for map in maps {
             let query = tape.input("query", [1, 1, 1, landmarks, config.embedding]);
             let cosine = tape.similarity(map, query)?;
             let cosine = tape.scale_shift(cosine, config.sharpness as f32, 0.0)?;
@@ -146,8 +158,8 @@ impl Matcher {
 
         executor.write(Region::Ema, params)?;
         executor.write(Region::Data, &dataset.pixels)?;
-        let (config, shape, map) = (config.clone(), dataset.shape(), [finest.w, finest.h]);
-        Ok(Self { config, landmarks, shape, map, executor, locate, features: None })
+        let (config, map) = (config.clone(), [finest.w, finest.h]);
+        Ok(Self { config, landmarks, frame, map, executor, look, locate, features: None })
     }
 
     /// Changes the images for others in the same number and frame.
@@ -155,19 +167,24 @@ impl Matcher {
         self.executor.write(Region::Data, &dataset.pixels)
     }
 
-    /// The program that locates landmarks in an image.
-    pub fn program(&self) -> &Program {
-        self.executor.program(self.locate)
+    /// The programs that a detection runs: the network, and what locates landmarks in its maps.
+    pub fn programs(&self) -> [&Program; 2] {
+        [self.look, self.locate].map(|index| self.executor.program(index))
     }
 
-    /// Features of a view (a table row) at the view's pixels `points`, one a landmark.
-    pub fn features(&mut self, row: &[f32; FIELDS], points: &[Point]) -> Result<Features> {
+    /// Embeds a view: a table row.
+    pub fn look(&mut self, row: &[f32; FIELDS]) -> Result<()> {
+        self.executor.run(self.look, &[row]).map(drop)
+    }
+
+    /// Features at the view's pixels `points`, one a landmark.
+    pub fn features(&mut self, points: &[Point]) -> Result<Features> {
         let program = match self.features {
             Some(program) => program,
             None => {
-                let (mut tape, maps) = maps(&self.config, self.shape)?;
+                let mut tape = Tape::new();
                 let points = tape.input("points", [1, 1, 1, self.landmarks, 2]);
-                for (level, &map) in maps.iter().enumerate() {
+                for (level, map) in kept(&mut tape, &self.config, self.frame).into_iter().enumerate() {
                     let features = tape.sample_points(map, points, stride(level))?;
                     let features = tape.l2_normalize(features)?;
                     tape.output(features);
@@ -176,11 +193,11 @@ impl Matcher {
             }
         };
         let points: Vec<f32> = points.iter().flatten().map(|&v| v as f32).collect();
-        Ok(Features(self.executor.run(program, &[row, &points])?))
+        Ok(Features(self.executor.run(program, &[&points])?))
     }
 
-    /// Matches features into an image. With `expected` positions and a tolerance (stored pixels), a Gaussian prior around
-    /// them joins the similarities.
+    /// Matches features into an image, whose plain view was looked at. With `expected` positions and a tolerance (stored pixels), a
+    /// Gaussian prior around them joins the similarities.
     pub fn locate(
         &mut self,
         dataset: &Dataset,
@@ -208,9 +225,8 @@ impl Matcher {
                 prior.fill(OUTSIDE);
             }
         }
-        let row = dataset.plain(image, dataset.frame()).encode();
         let inputs: Vec<&[f32]> =
-            [row.as_slice(), &prior].into_iter().chain(features.0.iter().map(Vec::as_slice)).collect();
+            std::iter::once(prior.as_slice()).chain(features.0.iter().map(Vec::as_slice)).collect();
         let found = self.executor.run(self.locate, &inputs)?.swap_remove(0);
         let read = |f: &[f32]| Match {
             point: [double(f[0].into()), double(f[1].into())],

@@ -232,7 +232,7 @@ impl<'a> Pipeline<'a> {
             self.observer,
             &self.config,
             Kind::Match,
-            [0; 3],
+            Turn::ONLY,
             self.config.matching.steps,
             &mut stage,
             |_, _| Ok(()),
@@ -243,15 +243,18 @@ impl<'a> Pipeline<'a> {
         let mut matcher = Matcher::new(self.device, &self.config.matching, &params, &self.global, k)?;
         let (template, views) = (self.task.template, self.config.propose.views);
         let features = TemplateFeatures::new(&mut matcher, &self.global, template, &self.task.annotation, views)?;
-        let mut proposals = Vec::new();
+        let mut sought = Vec::new();
         for image in 0..self.global.len() {
-            proposals.push(features.propose(&mut matcher, &self.global, template, image, &self.config.propose)?);
+            sought.push(features.seek(&mut matcher, &self.global, image, &self.config.propose)?);
             let (done, total) = (image + 1, self.global.len());
             self.observer.progress(Progress { stage: "propose", done, total, loss: None });
             if self.observer.stopped() {
                 return Err(Error::Interrupted);
             }
         }
+        matcher.look(&self.global.plain(template, self.global.frame()).encode())?;
+        let check = |sought| features.check(&mut matcher, &self.global, template, sought);
+        let proposals = sought.iter().map(check).collect::<Result<Vec<_>>>()?;
         self.run.write_json(PROPOSALS, &proposals)?;
         self.run.write_json(&log_file(Kind::Match), &log)?;
         let shape = self.shape_of(&self.proposed(&proposals), &self.local);
@@ -318,7 +321,7 @@ impl<'a> Pipeline<'a> {
             }
             Ok(())
         };
-        let log = drive(run, self.observer, &self.config, Kind::Joint, [0; 3], config.steps, &mut stage, keep)?;
+        let log = drive(run, self.observer, &self.config, Kind::Joint, Turn::ONLY, config.steps, &mut stage, keep)?;
         run.write_json(&log_file(Kind::Joint), &log)?;
         let net = stage.trainer.executor.read(Region::Ema)?;
         self.write(Kind::Joint, self.shape_of(&stage.labels, &self.global), net)
@@ -363,42 +366,31 @@ impl<'a> Pipeline<'a> {
         let (config, crop, template) = (&self.config.single, &self.config.crop, self.task.template);
         // Every round draws its own models and crops.
         let seed = self.config.seed.wrapping_add((round as u64) << 32);
-        for gap in self.rounds().missing(round, landmarks)? {
-            for start in gap.clone().step_by(size) {
-                let group = start..(start + size).min(gap.end);
-                let (members, labels) = (group.clone().collect(), labels[group.clone()].to_vec());
-                let mut stage = SingleTraining::new(
-                    self.device,
-                    config,
-                    crop,
-                    &self.local,
-                    template,
-                    members,
-                    labels,
-                    seed,
-                    config.rounds[round],
-                )?;
-                let at = [round, start, group.len()];
-                let log = drive(
-                    self.run,
-                    self.observer,
-                    &self.config,
-                    Kind::Single,
-                    at,
-                    config.steps,
-                    &mut stage,
-                    |_, _| Ok(()),
-                )?;
-                let part = Part { net: stage.trainer.executor.read(Region::Ema)?, labels: stage.labels, log };
-                self.rounds().keep(round, &group, &part)?;
-            }
+        let gaps = self.rounds().missing(round, landmarks)?;
+        let cut = |gap: Range<usize>| gap.clone().step_by(size).map(move |start| start..(start + size).min(gap.end));
+        let groups: Vec<Range<usize>> = gaps.into_iter().flat_map(cut).collect();
+        let (count, rounds) = (groups.len(), config.rounds.len());
+        for (index, group) in groups.into_iter().enumerate() {
+            let (members, labels) = (group.clone().collect(), labels[group.clone()].to_vec());
+            let pixel = config.rounds[round];
+            let mut stage =
+                SingleTraining::new(self.device, config, crop, &self.local, template, members, labels, seed, pixel)?;
+            let at = [round, group.start, group.len()];
+            let turn = Turn { at, index: round * count + index, count: rounds * count };
+            let none = |_: usize, _: &mut Trainer| Ok(());
+            let (run, steps) = (self.run, config.steps);
+            let log = drive(run, self.observer, &self.config, Kind::Single, turn, steps, &mut stage, none)?;
+            let part = Part { net: stage.trainer.executor.read(Region::Ema)?, labels: stage.labels, log };
+            self.rounds().keep(round, &group, &part)?;
         }
         Ok(())
     }
 
-    /// How many landmarks train at once within the memory that may be planned for.
+    /// How many landmarks train at once within the memory that may be planned for. A CPU trains as many as its cache holds, or one
+    /// after another: what one operation leaves is then at hand for the next.
     fn group_size(&self, k: usize) -> Result<usize> {
-        let budget = ((self.config.memory_mib as u64) << 20).min(self.device.arena_limit().unwrap_or(u64::MAX));
+        let limit = if self.device.is_cpu() { Some(CACHE) } else { self.device.arena_limit() };
+        let budget = ((self.config.memory_mib as u64) << 20).min(limit.unwrap_or(u64::MAX));
         let bytes = |k: usize| SingleTraining::bytes(&self.config.single, &self.config.crop, &self.local, k);
         // Memory grows linearly with landmarks beyond what they share.
         let (one, two) = (bytes(1)?, bytes(2)?);
@@ -426,13 +418,33 @@ impl<'a> Pipeline<'a> {
             self.config.seed,
         )?;
         let log =
-            drive(self.run, self.observer, &self.config, Kind::Fused, [0; 3], config.steps, &mut stage, |_, _| Ok(()))?;
+            drive(self.run, self.observer, &self.config, Kind::Fused, Turn::ONLY, config.steps, &mut stage, |_, _| {
+                Ok(())
+            })?;
         self.run.write_json(&log_file(Kind::Fused), &log)?;
         let net = stage.trainer.executor.read(Region::Ema)?;
         drop(stage);
         self.write(Kind::Fused, shape, net)
     }
 }
+
+/// What trains now, among what trains one after another in a stage.
+#[derive(Clone, Copy)]
+struct Turn {
+    /// See [`Checkpoint::at`].
+    at: [usize; 3],
+    /// Its number.
+    index: usize,
+    /// How many there are.
+    count: usize,
+}
+
+impl Turn {
+    const ONLY: Self = Self { at: [0; 3], index: 0, count: 1 };
+}
+
+/// Bytes of a CPU's last cache, about.
+const CACHE: u64 = 32 << 20;
 
 /// Runs a stage from its checkpoint or its start to its end.
 #[expect(clippy::too_many_arguments, reason = "the settings of one run, each of another kind")]
@@ -441,13 +453,13 @@ fn drive(
     observer: &mut dyn Observer,
     config: &Config,
     kind: Kind,
-    at: [usize; 3],
+    turn: Turn,
     steps: usize,
     stage: &mut impl Stage,
     mut after: impl FnMut(usize, &mut Trainer) -> Result<()>,
 ) -> Result<StageLog> {
     let (mut first, mut log) = (0, StageLog::default());
-    if let Some(checkpoint) = run.checkpoint(kind.name())?.filter(|c| c.stage == kind.name() && c.at == at) {
+    if let Some(checkpoint) = run.checkpoint(kind.name())?.filter(|c| c.stage == kind.name() && c.at == turn.at) {
         checkpoint.fits(stage.trainer().layout.len(), stage.labels().map(|l| &**l), steps).map_err(|cause| {
             Error::input(
                 run.file(&checkpoint_file(kind.name())),
@@ -472,13 +484,21 @@ fn drive(
         log.losses.push(losses);
         log.updates.extend(updates);
         after(step, stage.trainer())?;
-        observer.progress(Progress { stage: kind.name(), done: step + 1, total: steps, loss: Some(mean) });
+        let done = turn.index * steps + step + 1;
+        observer.progress(Progress { stage: kind.name(), done, total: turn.count * steps, loss: Some(mean) });
         let stopped = observer.stopped();
         // The last step is saved too: what follows it, such as proposing labels, can be interrupted as well.
         if stopped || step + 1 == steps || saved.elapsed() >= Duration::from_secs(config.checkpoint_seconds) {
             let labels = stage.labels().cloned().unwrap_or_default();
             let state = stage.trainer().state()?;
-            run.save(&Checkpoint { stage: kind.name().into(), at, step: step + 1, labels, log: log.clone(), state })?;
+            run.save(&Checkpoint {
+                stage: kind.name().into(),
+                at: turn.at,
+                step: step + 1,
+                labels,
+                log: log.clone(),
+                state,
+            })?;
             saved = Instant::now();
         }
         if stopped {

@@ -53,6 +53,7 @@ impl TemplateFeatures {
         config: &ProposeConfig,
     ) -> Result<(Vec<Match>, Vec<Point>)> {
         let side = dataset.sizes[image].into_iter().max().unwrap_or(1) as f64;
+        matcher.look(&dataset.plain(image, dataset.frame()).encode())?;
         let free = matcher.locate(dataset, image, &self.features, None)?;
         let expected = self.arrange(&free, config.outlier * side);
         if config.prior == 0.0 {

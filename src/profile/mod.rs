@@ -8,7 +8,7 @@ use crate::Result;
 use crate::bench::workload::{Settings, Workload};
 use crate::device::Device;
 use crate::plan::Program;
-use crate::timing::{Observer, Run, Timing};
+use crate::timing::{Encoding, Observer, Run, Timing};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,8 @@ pub struct Profile {
     pub runs: Vec<Ran>,
     /// The workload's steps in order.
     pub steps: Vec<Stepped>,
+    /// What the host needs for a run of each program that nobody watches; none on the CPU.
+    pub encodings: Vec<Option<Encoding>>,
 }
 
 impl Profile {
@@ -73,7 +75,13 @@ impl Profile {
             }
             Ok(())
         })?;
-        let profile = std::mem::take(&mut *lock(&profile));
+        let mut profile = std::mem::take(&mut *lock(&profile));
+        for program in &profile.programs {
+            let mut executor = device.executor()?;
+            let index = executor.load(program.clone())?;
+            executor.encoding(index, 1)?;
+            profile.encodings.push(executor.encoding(index, steps)?);
+        }
         Ok(profile)
     }
 
@@ -134,6 +142,11 @@ mod tests {
     fn share(workload: Workload, settings: &Settings, device: &Device) -> f64 {
         let profile = Profile::record(workload, settings, device, 1, 2).unwrap();
         assert_eq!((profile.steps.len(), profile.steps[0].loss.is_some()), (2, workload != Workload::Detect));
+        assert_eq!(profile.encodings.len(), profile.programs.len());
+        for encoding in &profile.encodings {
+            let launched = encoding.as_ref().is_some_and(|e| e.launches > 0 && e.median() > Duration::ZERO);
+            assert!(launched != device.is_cpu(), "{encoding:?}");
+        }
         let mut end = Duration::ZERO;
         for run in &profile.runs {
             assert!(run.began <= run.launched && run.launched <= run.ended && run.began >= end);

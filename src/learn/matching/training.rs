@@ -147,7 +147,8 @@ impl Matcher {
                 (view, augment.row(&mut random, image, dataset.sizes[image], view))
             };
             let seen: Vec<Point> = points.iter().map(|&p| view.inverse(p)).collect();
-            let features = self.features(&row.encode(), &seen)?;
+            self.look(&row.encode())?;
+            let features = self.features(&seen)?;
             for (sums, features) in sums.iter_mut().zip(&features.0) {
                 sums.iter_mut().zip(features).for_each(|(sum, &f)| *sum += f);
             }

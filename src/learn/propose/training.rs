@@ -5,7 +5,7 @@ use crate::Result;
 use crate::learn::augment::Point;
 use crate::learn::dataset::Dataset;
 use crate::learn::labels::PseudoLabels;
-use crate::learn::matching::Matcher;
+use crate::learn::matching::{Features, Match, Matcher};
 use crate::learn::shape::distance;
 use serde::{Deserialize, Serialize};
 
@@ -30,29 +30,47 @@ impl TemplateFeatures {
         Ok(Self { points, features })
     }
 
-    /// Matches into an image, with the cycle error: where the match's own features are found in the template.
-    pub fn propose(
+    /// Matches into an image, to be [checked](TemplateFeatures::check) against the template.
+    pub fn seek(
+        &self,
+        matcher: &mut Matcher,
+        dataset: &Dataset,
+        image: usize,
+        config: &ProposeConfig,
+    ) -> Result<Sought> {
+        let (matches, expected) = self.locate(matcher, dataset, image, config)?;
+        let points: Vec<Point> = matches.iter().map(|m| m.point).collect();
+        Ok(Sought { image, features: matcher.features(&points)?, matches, expected })
+    }
+
+    /// Adds the cycle error to matches: how far from the template's landmarks the matches' own features are found in the template,
+    /// whose plain view was looked at.
+    pub fn check(
         &self,
         matcher: &mut Matcher,
         dataset: &Dataset,
         template: usize,
-        image: usize,
-        config: &ProposeConfig,
+        Sought { image, matches, expected, features }: &Sought,
     ) -> Result<Vec<Proposal>> {
-        let side = dataset.sizes[image].into_iter().max().unwrap_or(1) as f64;
-        let (matches, expected) = self.locate(matcher, dataset, image, config)?;
-        let points: Vec<Point> = matches.iter().map(|m| m.point).collect();
-        let row = dataset.plain(image, dataset.frame()).encode();
-        let features = matcher.features(&row, &points)?;
-        let back = matcher.locate(dataset, template, &features, None)?;
+        let side = dataset.sizes[*image].into_iter().max().unwrap_or(1) as f64;
+        let back = matcher.locate(dataset, template, features, None)?;
         let proposal = |k: usize| Proposal {
-            point: dataset.original(image, matches[k].point),
-            expected: dataset.original(image, expected[k]),
+            point: dataset.original(*image, matches[k].point),
+            expected: dataset.original(*image, expected[k]),
             peak: matches[k].peak,
             cycle: distance(back[k].point, self.points[k]) / side,
         };
         Ok((0..matches.len()).map(proposal).collect())
     }
+}
+
+/// Matches of all landmarks in an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sought {
+    image: usize,
+    matches: Vec<Match>,
+    expected: Vec<Point>,
+    features: Features,
 }
 
 /// The first pseudo-labels in stored pixels of a (finer) data set. `proposals[image][landmark]`; the template's are replaced
