@@ -28,7 +28,7 @@ fn main() {
 
 fn generate() -> Result<()> {
     let list = read("shaders/variants.txt")?;
-    let mut table = String::from("pub(crate) static VARIANTS: &[Variant] = &[\n");
+    let mut table = String::from("#[cfg(feature = \"gpu\")]\npub(crate) static VARIANTS: &[Variant] = &[\n");
     // The `Params` of each shader file, by the file's stem.
     let mut params: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
     let mut names = BTreeSet::new();
@@ -60,7 +60,8 @@ fn generate() -> Result<()> {
             return Err(at(format!("{} and {} have other Params: name the files apart", known.0, variant.file)));
         }
     }
-    table.push_str("];\n");
+    let names: Vec<String> = names.into_iter().collect();
+    write!(table, "];\n\npub(crate) static NAMES: &[&str] = &{names:?};\n").expect("a string");
     for (stem, (file, members)) in params {
         write!(
             table,

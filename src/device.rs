@@ -1,16 +1,15 @@
 //! Where programs run: the CPU executor or a GPU, behind one set of calls.
 
 use crate::cpu::CpuExecutor;
-use crate::gpu::{self, Adapter, Choice, GpuExecutor, Tuning};
+use crate::gpu::{self, Adapter, Choice, GpuExecutor};
 use crate::kernel::Element;
 #[cfg(feature = "cli")]
 use crate::kernel::{Op, Operand, Tile};
 use crate::plan::Program;
 use crate::tape::Region;
-use crate::timing::{Observer, Run, Timing};
+use crate::timing::{Encoding, Observer, Run, Timing};
 use crate::{Error, Result};
 use serde::Serialize;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A device that executors are made on.
@@ -35,18 +34,10 @@ impl Device {
         Self { unit: Unit::Cpu, choice: Choice::default(), storage: Element::F32, notes: vec![], observer: None }
     }
 
-    /// A GPU, with the variants that its [tuning file](Tuning) chooses, if there is one for it.
+    /// A GPU, with the variants that its tuning file chooses, if there is one for it.
     pub fn gpu(adapter: Adapter) -> Self {
-        let (mut choice, mut notes) = (Choice::default(), Vec::new());
-        if let Some(file) = Tuning::path(&adapter.info).filter(|file| file.exists()) {
-            match Tuning::read(&file, &adapter.info) {
-                Ok(tuning) => {
-                    notes.push(format!("{}: {} variants as tuned", file.display(), tuning.choices.len()));
-                    choice.tuned = Some(Arc::new(tuning.choices()));
-                }
-                Err(error) => notes.push(format!("{error}; ignored")),
-            }
-        }
+        let (choice, note) = Choice::tuned(&adapter);
+        let notes = note.into_iter().collect();
         Self { unit: Unit::Gpu(adapter), choice, storage: Element::F32, notes, observer: None }
     }
 
@@ -90,18 +81,7 @@ impl Device {
                 return Err(Error::Usage(cause));
             }
         };
-        self.choice.matrix = None;
-        // A CPU that plays matrix units is slower than one that plays plain shaders.
-        let wanted = storage == Element::F16 && !adapter.info.software;
-        if let Some(side) = adapter.info.matrix.filter(|_| wanted) {
-            match gpu::matrix::check(adapter, side) {
-                Ok(()) => {
-                    self.choice.matrix = Some(side);
-                    self.notes.push(format!("matrix units: {side} x {side} x {side}, f16 with f32 sums"));
-                }
-                Err(error) => self.notes.push(format!("matrix units fail their check and are not used: {error}")),
-            }
-        }
+        self.notes.extend(self.choice.use_matrix_units(adapter, storage == Element::F16));
         self.storage = storage;
         Ok(self)
     }
@@ -124,7 +104,7 @@ impl Device {
     /// An executor without programs.
     pub fn executor(&self) -> Result<Executor> {
         let backend = match &self.unit {
-            Unit::Cpu => Backend::Cpu(CpuExecutor::new()),
+            Unit::Cpu => Backend::Cpu(Box::new(CpuExecutor::new())),
             Unit::Gpu(adapter) => {
                 Backend::Gpu(Box::new(GpuExecutor::open(adapter, self.storage, self.choice.clone())?))
             }
@@ -149,7 +129,7 @@ impl Device {
                 }
                 let reason = match devices.first() {
                     Some(info) => format!("{} is a software GPU, slower than this", info.name),
-                    None => "no Vulkan or Metal device".into(),
+                    None => gpu::NONE.into(),
                 };
                 Ok((Self::cpu(), format!("{}: {reason}", Self::cpu().name())))
             }
@@ -254,7 +234,7 @@ impl From<gpu::DeviceInfo> for DeviceInfo {
 }
 
 /// Bytes of memory that the system would give, where it says so.
-fn available_memory() -> Option<u64> {
+pub fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
@@ -282,7 +262,7 @@ pub struct Executor {
 }
 
 enum Backend {
-    Cpu(CpuExecutor<f32>),
+    Cpu(Box<CpuExecutor<f32>>),
     Gpu(Box<GpuExecutor>),
 }
 
@@ -335,13 +315,22 @@ impl Executor {
 
     /// Runs a program on its inputs, in the order of their declaration; returns its outputs.
     pub fn run(&mut self, index: usize, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+        let mut outputs = Vec::new();
+        self.run_into(index, inputs, &mut outputs)?;
+        Ok(outputs)
+    }
+
+    /// The same, but for the outputs: they replace what `outputs` holds, in its memory where that suffices.
+    pub fn run_into(&mut self, index: usize, inputs: &[&[f32]], outputs: &mut Vec<Vec<f32>>) -> Result<()> {
         if let Some(observer) = self.observer.clone() {
-            return self.run_observed(index, inputs, &observer);
+            *outputs = self.run_observed(index, inputs, &observer)?;
+            return Ok(());
         }
         match &mut self.backend {
-            Backend::Cpu(cpu) => Ok(cpu.run(index, inputs)),
-            Backend::Gpu(gpu) => gpu.run(index, inputs),
+            Backend::Cpu(cpu) => cpu.run_into(index, inputs, outputs),
+            Backend::Gpu(gpu) => gpu.run_into(index, inputs, outputs)?,
         }
+        Ok(())
     }
 
     fn run_observed(&mut self, index: usize, inputs: &[&[f32]], observer: &Observer) -> Result<Vec<Vec<f32>>> {
@@ -395,6 +384,15 @@ impl Executor {
         match &mut self.backend {
             Backend::Cpu(cpu) => Ok(cpu.elapse(index, times)),
             Backend::Gpu(gpu) => gpu.elapse(index, times),
+        }
+    }
+
+    /// Runs a program several times, at least once, on inputs of zeros, and times the host alone. Nothing on the CPU, which launches
+    /// nothing.
+    pub fn encoding(&mut self, index: usize, times: usize) -> Result<Option<Encoding>> {
+        match &mut self.backend {
+            Backend::Cpu(_) => Ok(None),
+            Backend::Gpu(gpu) => gpu.encoding(index, times).map(Some),
         }
     }
 }

@@ -10,19 +10,24 @@
 #![warn(missing_docs)]
 
 #[cfg(feature = "cli")]
+pub mod annotate;
+#[cfg(feature = "cli")]
 pub mod bench;
 pub mod cpu;
 pub mod data;
 pub mod detect;
 pub mod device;
 pub mod error;
+#[cfg(feature = "train")]
 pub mod eval;
 pub mod gpu;
 pub mod kernel;
 pub mod learn;
 pub mod model;
+#[cfg(feature = "train")]
 mod nearest;
 pub mod nn;
+#[cfg(feature = "gpu")]
 pub mod parity;
 pub mod plan;
 #[cfg(feature = "cli")]

@@ -10,9 +10,9 @@ use onemark::learn::config::Config;
 use onemark::learn::dataset::Dataset;
 use onemark::learn::joint::{JointConfig, JointTraining};
 use onemark::learn::labels::PseudoLabels;
-use onemark::learn::matching::{Features, MatchConfig};
+use onemark::learn::matching::{Features, MatchConfig, Matcher};
+use onemark::learn::optimizer::Optimizer;
 use onemark::learn::propose::TemplateFeatures;
-use onemark::learn::trainer::Optimizer;
 use onemark::model::{Header, Kind, Model, VERSION};
 use onemark::tape::Region;
 
@@ -55,10 +55,13 @@ fn model() -> Model {
     let labels = (0..USED.len()).map(|k| PseudoLabels {
         points: (0..images.len()).map(|image| dataset.stored(image, points[image][k])).collect(),
         weights: vec![1.0; images.len()],
+        trust: vec![1.0; images.len()],
         expected: vec![None; images.len()],
     });
     let mut training = JointTraining::new(&Device::cpu(), &config.joint, &dataset, 0, labels.collect(), 1).unwrap();
-    (0..config.joint.steps).for_each(|step| drop(training.step(step).unwrap()));
+    for step in 0..config.joint.steps {
+        training.step(step).unwrap();
+    }
     let net = training.trainer.executor.read(Region::Ema).unwrap();
     let header = Header {
         version: VERSION,
@@ -95,6 +98,31 @@ fn detections_are_those_of_f32_within_half_a_pixel() {
     assert!(errors[errors.len() / 2] < 6.0, "the model has learned something: {errors:?}");
     assert!(worst <= 0.5, "{worst} pixels between f16 and f32");
     assert!(half.arena_bytes() * 100 < single.arena_bytes() * 60, "{} of {}", half.arena_bytes(), single.arena_bytes());
+}
+
+#[test]
+fn maps_between_programs_hold_in_f16_what_they_do_in_f32() {
+    let Some(gpu) = gpu() else { return };
+    let model = model();
+    let (image, truth) = picture(20);
+    let dataset = Dataset::new([&image], model.header.config.global_side);
+    let points: Vec<[f64; 2]> = truth.iter().map(|&point| dataset.stored(0, point)).collect();
+    let config = MatchConfig { sharpness: 200.0, ..model.header.config.matching.clone() };
+    let look = |device: &Device| {
+        let mut matcher = Matcher::new(device, &config, &model.matching, &dataset, points.len()).unwrap();
+        matcher.look(&dataset.plain(0, dataset.frame()).encode()).unwrap();
+        let features = matcher.features(&points).unwrap();
+        let peaks = matcher.locate(&dataset, 0, &features, Some((&points, 6.0))).unwrap();
+        (features, peaks)
+    };
+    let ((exact, peaks), (rounded, rounded_peaks)) = (look(&Device::cpu()), look(&gpu));
+    for (exact, rounded) in exact.0.iter().flatten().zip(rounded.0.iter().flatten()) {
+        assert!((exact - rounded).abs() < 0.01, "{exact} and {rounded}");
+    }
+    for (exact, rounded) in peaks.iter().zip(&rounded_peaks) {
+        let [dx, dy] = [0, 1].map(|axis| exact.point[axis] - rounded.point[axis]);
+        assert!(dx.hypot(dy) < 0.5, "{exact:?} and {rounded:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `onemark tune`: which variants of the matrix products are the fastest on a GPU.
 
 use super::inspect::weights_programs;
-use super::progress::{Meter, stopped, watch_interrupts};
+use super::progress::{stopped, watch_interrupts};
 use crate::bench::measure::Effort;
 use crate::bench::row::Dtype;
 use crate::bench::suite::Suite;
@@ -67,7 +67,7 @@ fn measure(args: &Args) -> Result<u8> {
     cases.retain(|case| super::named(&args.filter, case.op.name()));
     let effort = Effort { warmup: args.min_time / 4, min_time: args.min_time, slope: false };
     let mut tuner = Tuner::new(Suite::new(device, Dtype::F32, effort))?;
-    let (mut meter, mut tuning) = (Meter::new(args.compute.quiet), Tuning::new(&info));
+    let (mut meter, mut tuning) = (args.compute.meter(), Tuning::new(&info));
     let mut text = String::new();
     for (done, case) in (1..).zip(&cases) {
         meter.show(Progress { stage: "tune", done, total: cases.len(), loss: None });

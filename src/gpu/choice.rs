@@ -1,6 +1,8 @@
 //! Which variant a step runs in, of those that fit its operands and give the same bits.
 
-use super::tuning::Choices;
+use super::adapter::Adapter;
+use super::matrix;
+use super::tuning::{Choices, Tuning};
 use crate::kernel::{Op, Operand, Shape, Tile};
 use std::sync::Arc;
 
@@ -16,6 +18,32 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
+    /// With the adapter's [tuning file](Tuning), if there is one; and what it gives, or why it is ignored.
+    pub fn tuned(Adapter { info, .. }: &Adapter) -> (Self, Option<String>) {
+        let Some(file) = Tuning::path(info).filter(|file| file.exists()) else { return (Self::default(), None) };
+        match Tuning::read(&file, info) {
+            Ok(tuning) => {
+                let note = format!("{}: {} variants as tuned", file.display(), tuning.choices.len());
+                (Self { tuned: Some(Arc::new(tuning.choices())), ..Self::default() }, Some(note))
+            }
+            Err(error) => (Self::default(), Some(format!("{error}; ignored"))),
+        }
+    }
+
+    /// Takes the adapter's matrix units if they are wanted and pass their check, or none; says which, where it has some.
+    pub fn use_matrix_units(&mut self, adapter: &Adapter, wanted: bool) -> Option<String> {
+        self.matrix = None;
+        // A CPU that plays matrix units is slower than one that plays plain shaders.
+        let side = adapter.info.matrix.filter(|_| wanted && !adapter.info.software)?;
+        match matrix::check(adapter, side) {
+            Ok(()) => {
+                self.matrix = Some(side);
+                Some(format!("matrix units: {side} x {side} x {side}, f16 with f32 sums"))
+            }
+            Err(error) => Some(format!("matrix units fail their check and are not used: {error}")),
+        }
+    }
+
     /// The variants of an operation that fit; `half` is whether its operands are in f16.
     pub fn variants(&self, op: &Op, x: &[Operand], y: &[Operand], half: bool) -> Vec<Tile> {
         let matrix = self.matrix.filter(|_| half).and_then(|side| op.matrix_tile(x, y, side));

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::Verification`] if the result is wrong; what the driver says if it refuses the shader.
-pub(crate) fn check(adapter: &Adapter, side: usize) -> Result<()> {
+pub(super) fn check(adapter: &Adapter, side: usize) -> Result<()> {
     let op = Conv2d { stride: 1, pad: 1, bias: true, adapter: true, activation: Activation::Relu };
     let (x, w) = ([2, 1, 9, 13, 20], [1, 76, 3, 3, 20]);
     let sample = Sample::normal(op, &[x, w, [1, 1, 1, 1, 76], [2, 5, 1, 1, 20], [2, 76, 1, 1, 5]]);

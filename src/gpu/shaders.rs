@@ -1,6 +1,7 @@
 //! The table of shader variants and the `Params` of each shader file, which `build.rs` makes from `shaders/`.
 
 /// A shader variant, expanded and validated.
+#[cfg(feature = "gpu")]
 #[derive(Debug)]
 pub(crate) struct Variant {
     /// Its name in `shaders/variants.txt`.
@@ -19,7 +20,13 @@ pub(crate) struct Variant {
 
 include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
 
+/// The name of the variant that is called this, where there is one.
+pub(crate) fn name(name: &str) -> Option<&'static str> {
+    NAMES.iter().find(|known| **known == name).copied()
+}
+
 /// The variant of this name.
+#[cfg(feature = "gpu")]
 pub(crate) fn find(name: &str) -> Option<&'static Variant> {
     VARIANTS.iter().find(|variant| variant.name == name)
 }

@@ -10,7 +10,7 @@
 //! `ONEMARK_TUNING` names, none if that is empty; and only if adapter, driver and version are those that measured it. A choice
 //! is taken only where it is one of [`Op::tiles`], which have the same bits: no result depends on tuning.
 
-use super::adapter::DeviceInfo;
+use super::info::DeviceInfo;
 use super::shaders;
 use crate::data::files::read_capped;
 use crate::kernel::{Op, Shape};

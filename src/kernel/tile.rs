@@ -97,7 +97,7 @@ impl Product {
         for &(size, rows, columns) in std::iter::once(&chosen).chain(others) {
             let covered = self.steps && self.rows.is_multiple_of(rows) && self.columns.is_multiple_of(columns);
             for form in forms.iter().filter(|form| self.fits(form, covered)) {
-                let shader = shaders::find(&format!("{kernel}_{size}{form}")).expect("every size has every form").name;
+                let shader = shaders::name(&format!("{kernel}_{size}{form}")).expect("every size has every form");
                 tiles.push(Tile { shader, rows, columns });
             }
         }

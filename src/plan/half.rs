@@ -1,7 +1,7 @@
 //! The same program with f16 storage: half the bytes wherever nothing but storage is lost.
 //!
-//! Parameters, and what [kernels read and write in f16](crate::kernel::Kernel::half), are stored in f16; arithmetic and sums stay
-//! in f32. Inputs, outputs, images and scratch memory stay f32. A kernel runs in f16 if one of its inputs is stored so, or is an
+//! Parameters, maps that programs leave to each other, and what [kernels read and write in f16](crate::kernel::Kernel::half), are
+//! stored in f16; arithmetic and sums stay in f32. Inputs, outputs, images and scratch memory stay f32. A kernel runs in f16 if one of its inputs is stored so, or is an
 //! input of the program; where it needs the other type, a conversion goes before it.
 
 use super::{Place, Program, Slot, Step, arena};
@@ -12,9 +12,9 @@ use crate::tape::Region;
 use std::collections::BTreeMap;
 
 impl Region {
-    /// How its numbers are stored where a program's storage is f16: parameters are.
+    /// How its numbers are stored where that of programs is this: parameters and maps like it, all else in f32.
     pub fn element(self, storage: Element) -> Element {
-        if matches!(self, Self::Params | Self::Ema | Self::Teacher) { storage } else { Element::F32 }
+        if matches!(self, Self::Params | Self::Ema | Self::Teacher | Self::Maps) { storage } else { Element::F32 }
     }
 }
 
@@ -56,8 +56,17 @@ impl Rewrite {
             Some(Half::Both) => (Element::F16, Element::F16),
         };
         step.inputs = step.inputs.iter().map(|&slot| self.converted(slot, reads)).collect();
-        if let Some(&first) = step.outputs.first().filter(|_| writes == Element::F16) {
-            self.slots[first].element = writes;
+        let Some(&first) = step.outputs.first() else { return self.push(step) };
+        match self.slots[first].place {
+            Place::Arena => self.slots[first].element = writes,
+            // All programs see a persistent buffer in its own type.
+            Place::Region(_) if self.slots[first].element != writes => {
+                step.outputs[0] = self.beside(first, writes);
+                let from = step.outputs[0];
+                self.push(step);
+                return self.convert(from, first);
+            }
+            Place::Region(_) => {}
         }
         self.push(step);
     }
@@ -70,14 +79,24 @@ impl Rewrite {
         if let Some(&known) = self.converted.get(&(slot, element)) {
             return known;
         }
+        let to = self.beside(slot, element);
+        self.converted.insert((slot, element), to);
+        self.convert(slot, to);
+        to
+    }
+
+    /// A new slot for a slot's values in another type.
+    fn beside(&mut self, slot: usize, element: Element) -> usize {
         let Slot { name, operand, .. } = self.slots[slot].clone();
         self.slots.push(Slot { name, operand: Operand::dense(operand.shape), element, place: Place::Arena, offset: 0 });
-        let to = self.slots.len() - 1;
-        self.converted.insert((slot, element), to);
+        self.slots.len() - 1
+    }
+
+    fn convert(&mut self, from: usize, to: usize) {
         let op = Op::from(Convert {});
-        let cost = op.cost(&[operand.shape], &[operand.shape]);
-        self.push(Step { label: op.name().into(), op, inputs: vec![slot], outputs: vec![to], scratch: None, cost });
-        to
+        let shape = self.slots[from].operand.shape;
+        let cost = op.cost(&[shape], &[shape]);
+        self.push(Step { label: op.name().into(), op, inputs: vec![from], outputs: vec![to], scratch: None, cost });
     }
 
     fn push(&mut self, mut step: Step) {
@@ -94,6 +113,27 @@ impl Rewrite {
 mod tests {
     use super::*;
     use crate::tape::{Init, Tape};
+
+    #[test]
+    fn maps_are_f16_whoever_writes_them() {
+        let mut tape = Tape::new();
+        let x = tape.input("x", [1, 1, 8, 8, 4]);
+        let w = tape.parameter(Region::Ema, "w", [1, 4, 3, 3, 4], Init::Ones);
+        // The one kernel writes f16, the other f32.
+        let a = tape.conv2d(x, w, None, None, 1).unwrap();
+        let b = tape.scale_shift(x, 2.0, 0.0).unwrap();
+        for (name, value) in [("a", a), ("b", b)] {
+            let place = tape.parameter(Region::Maps, name, [1, 1, 8, 8, 4], Init::Zeros);
+            tape.store(value, place).unwrap();
+        }
+        let half = Program::new(&tape).half();
+        let maps: Vec<_> = half.slots.iter().filter(|slot| slot.place == Place::Region(Region::Maps)).collect();
+        assert!(maps.len() >= 2 && maps.iter().all(|slot| slot.element == Element::F16));
+        let writes = |step: &Step| (step.op.name(), half.slots[step.outputs[0]].place);
+        let written: Vec<_> = half.steps.iter().map(writes).collect();
+        let (arena, maps) = (Place::Arena, Place::Region(Region::Maps));
+        assert_eq!(written, [("convert", arena), ("conv2d", maps), ("scale_shift", arena), ("convert", maps)]);
+    }
 
     #[test]
     fn storage_is_halved_and_conversions_stand_where_types_meet() {

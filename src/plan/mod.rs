@@ -5,8 +5,11 @@ mod arena;
 mod fuse;
 mod half;
 
+#[cfg(feature = "gpu")]
 use crate::gpu::{Choice, shaders};
-use crate::kernel::{Cost, Dispatch, Element, Op, Operand, Shape};
+#[cfg(feature = "gpu")]
+use crate::kernel::Dispatch;
+use crate::kernel::{Cost, Element, Op, Operand, Shape};
 use crate::tape::{Layout, Region, Source, Tape, Var};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -159,6 +162,7 @@ impl Program {
     }
 
     /// The GPU launches of a step, in the variants that are chosen and for how its operands are stored.
+    #[cfg(feature = "gpu")]
     pub(crate) fn launches(&self, step: &Step, choice: &Choice) -> Vec<Dispatch> {
         let (x, y) = (self.operands(&step.inputs), self.operands(&step.outputs));
         let half = |slots: &[usize]| slots.iter().any(|&slot| self.slots[slot].element == Element::F16);

@@ -2,8 +2,12 @@
 
 mod bad_input;
 mod detect;
+#[cfg(feature = "dicom")]
+mod dicom;
 mod fixture;
+mod formats;
 mod gpu;
+mod machine;
 mod performance;
 mod promises;
 mod resume;

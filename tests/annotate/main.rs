@@ -1,0 +1,5 @@
+//! `onemark annotate`: the server as a stranger meets it, and the page as a person uses it, in headless Chromium.
+
+mod browser;
+mod program;
+mod server;
