@@ -17,6 +17,8 @@ pub mod detect;
 pub mod device;
 pub mod error;
 pub mod eval;
+#[cfg(feature = "cli")]
+pub mod export;
 pub mod gpu;
 pub mod kernel;
 pub mod learn;

@@ -10,6 +10,7 @@ mod demo;
 mod detect;
 mod devices;
 mod eval;
+mod export;
 mod inspect;
 mod pages;
 mod profile;
@@ -53,6 +54,7 @@ enum Command {
     Profile(profile::Args),
     Devices(devices::Args),
     Inspect(inspect::Args),
+    Export(export::Args),
 }
 
 /// Does what the arguments say; returns the exit code.
@@ -67,6 +69,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Profile(args) => profile::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Export(args) => export::run(args),
     }
 }
 

@@ -49,7 +49,7 @@ impl Conv2d {
     }
 
     /// The positions of bias, `v` and `u` among the inputs.
-    fn extras(&self) -> (Option<usize>, Option<(usize, usize)>) {
+    pub(crate) fn extras(&self) -> (Option<usize>, Option<(usize, usize)>) {
         let next = 2 + usize::from(self.bias);
         (self.bias.then_some(2), self.adapter.then_some((next, next + 1)))
     }

@@ -57,6 +57,14 @@ impl CropConfig {
         Ok(net.forward(tape, crops)?[0])
     }
 
+    /// Records the model and the position that it sees in each crop. Output: a [soft-argmax](Tape::soft_argmax).
+    pub fn record_look(&self, tape: &mut Tape, region: Region, extents: Extents, crops: Var) -> Result<()> {
+        let logits = self.record(tape, region, extents, crops)?;
+        let found = tape.soft_argmax(logits, self.radius)?;
+        tape.output(found);
+        Ok(())
+    }
+
     /// Records the crops of a table.
     pub fn crops(&self, tape: &mut Tape, images: Var, table: Var) -> Result<Var> {
         tape.warp_augment(images, table, self.side, self.side)
@@ -159,9 +167,7 @@ impl Locator {
         let images = tape.buffer(Region::Data, dataset_shape);
         let table = tape.input("table", [landmarks, batch, 1, 1, FIELDS]);
         let crops = config.crops(&mut tape, images, table)?;
-        let logits = config.record(&mut tape, region, extents, crops)?;
-        let found = tape.soft_argmax(logits, config.radius)?;
-        tape.output(found);
+        config.record_look(&mut tape, region, extents, crops)?;
         let program = executor.load(Program::new(&tape))?;
         Ok(Self { config: config.clone(), program, landmarks, batch })
     }

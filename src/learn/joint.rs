@@ -68,6 +68,15 @@ impl JointConfig {
         (taken(step + 1) > taken(step)).then(|| taken(step + 1))
     }
 
+    /// Records the model on frames, with the parameters in [`Region::Ema`], and the positions that it sees. Output: a
+    /// [soft-argmax](Tape::soft_argmax).
+    pub fn record_look(&self, tape: &mut Tape, landmarks: usize, frames: Var) -> Result<()> {
+        let logits = self.record(tape, Region::Ema, landmarks, frames)?;
+        let found = tape.soft_argmax(logits, self.radius)?;
+        tape.output(found);
+        Ok(())
+    }
+
     fn record(&self, tape: &mut Tape, region: Region, landmarks: usize, images: Var) -> Result<Var> {
         let net = UNet::declare(tape, region, &self.unet(landmarks), Extents::SHARED);
         Ok(net.forward(tape, images)?[0])
@@ -93,9 +102,7 @@ impl JointLocator {
         let images = tape.buffer(Region::Data, dataset.shape());
         let table = tape.input("table", [1, batch, 1, 1, FIELDS]);
         let frames = tape.warp_augment(images, table, dataset.height, dataset.width)?;
-        let logits = config.record(&mut tape, Region::Ema, landmarks, frames)?;
-        let found = tape.soft_argmax(logits, config.radius)?;
-        tape.output(found);
+        config.record_look(&mut tape, landmarks, frames)?;
         Ok(Self { program: executor.load(Program::new(&tape))?, batch })
     }
 

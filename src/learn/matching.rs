@@ -61,6 +61,25 @@ impl MatchConfig {
         UNetConfig { channels: self.channels.clone(), heads }
     }
 
+    /// Records the search for `landmarks` in frames `x: [1, 1, h, w, 1]`. Inputs: a prior on the finest map's logits, then the
+    /// landmarks' features at each level, finest first. Output: a [soft-argmax](Tape::soft_argmax) on the finest map.
+    pub fn record_locate(&self, tape: &mut Tape, x: Var, landmarks: usize) -> Result<()> {
+        let net = UNet::declare(tape, Region::Ema, &self.unet(), Extents::SHARED);
+        let maps = embed(tape, &net, x)?;
+        let finest = tape.shape(maps[0]);
+        let mut logits = tape.input("prior", [1, 1, finest.h, finest.w, landmarks]);
+        for &map in &maps {
+            let query = tape.input("query", [1, 1, 1, landmarks, self.embedding]);
+            let cosine = tape.similarity(map, query)?;
+            let cosine = tape.scale_shift(cosine, self.sharpness as f32, 0.0)?;
+            let cosine = tape.resize(cosine, finest.h, finest.w)?;
+            logits = tape.add(logits, cosine)?;
+        }
+        let found = tape.soft_argmax(logits, 2)?;
+        tape.output(found);
+        Ok(())
+    }
+
     fn levels(&self) -> usize {
         self.channels.len() - 1
     }
@@ -73,7 +92,7 @@ fn embed(tape: &mut Tape, net: &UNet, x: Var) -> Result<Vec<Var>> {
 }
 
 /// Logarithm of the prior where no landmark can be.
-const OUTSIDE: f32 = -1e4;
+pub(crate) const OUTSIDE: f32 = -1e4;
 
 fn stride(level: usize) -> f32 {
     (2usize << level) as f32
@@ -231,17 +250,18 @@ impl Matcher {
     ) -> Result<Self> {
         let mut executor = device.executor()?;
         let (h, w) = (dataset.height, dataset.width);
-        let begin = || -> Result<(Tape, Vec<Var>)> {
+        let begin = || -> Result<(Tape, Var)> {
             let mut tape = Tape::new();
             let images = tape.buffer(Region::Data, dataset.shape());
             let table = tape.input("table", [1, 1, 1, 1, FIELDS]);
-            let net = UNet::declare(&mut tape, Region::Ema, &config.unet(), Extents::SHARED);
             let x = tape.warp_augment(images, table, h, w)?;
-            let maps = embed(&mut tape, &net, x)?;
-            Ok((tape, maps))
+            Ok((tape, x))
         };
 
-        let (mut tape, maps) = begin()?;
+        let (mut tape, x) = begin()?;
+        let net = UNet::declare(&mut tape, Region::Ema, &config.unet(), Extents::SHARED);
+        let maps = embed(&mut tape, &net, x)?;
+        let finest = tape.shape(maps[0]);
         let points = tape.input("points", [1, 1, 1, landmarks, 2]);
         for (level, &map) in maps.iter().enumerate() {
             let features = tape.sample_points(map, points, stride(level))?;
@@ -250,18 +270,8 @@ impl Matcher {
         }
         let features = executor.load(Program::new(&tape))?;
 
-        let (mut tape, maps) = begin()?;
-        let finest = tape.shape(maps[0]);
-        let mut logits = tape.input("prior", [1, 1, finest.h, finest.w, landmarks]);
-        for &map in &maps {
-            let query = tape.input("query", [1, 1, 1, landmarks, config.embedding]);
-            let cosine = tape.similarity(map, query)?;
-            let cosine = tape.scale_shift(cosine, config.sharpness as f32, 0.0)?;
-            let cosine = tape.resize(cosine, finest.h, finest.w)?;
-            logits = tape.add(logits, cosine)?;
-        }
-        let found = tape.soft_argmax(logits, 2)?;
-        tape.output(found);
+        let (mut tape, x) = begin()?;
+        config.record_locate(&mut tape, x, landmarks)?;
         let locate = executor.load(Program::new(&tape))?;
 
         executor.write(Region::Ema, params)?;

@@ -1,0 +1,3 @@
+//! Models for other hosts than this crate.
+
+pub mod onnx;
