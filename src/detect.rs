@@ -10,12 +10,11 @@ use crate::learn::augment::Point;
 use crate::learn::crops::{Locator, Sight};
 use crate::learn::dataset::Dataset;
 use crate::learn::joint::JointLocator;
-use crate::learn::matching::{Match, Matcher};
+use crate::learn::matching::{Match, Matcher, SHARP};
 use crate::model::{Kind, Model};
 use crate::plan::Program;
 use crate::tape::Region;
 use std::collections::BTreeMap;
-use std::f64::consts::SQRT_2;
 
 /// A landmark in an image.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,7 +69,7 @@ impl Detector {
         if self.model.header.kind == Kind::Joint {
             let refiner = self.refiner(&global)?;
             let sights = refiner.look(&global, &[], 0)?;
-            return Ok(self.settle(&sights, &global, config.joint.sigma * SQRT_2));
+            return Ok(self.settle(&sights, &global, config.joint.sharp()));
         }
 
         let key = [global.width, global.height];
@@ -84,7 +83,7 @@ impl Detector {
         let (matches, _) = self.model.template.locate(matcher, &global, 0, &config.propose)?;
         let sight = |m: &Match| Sight { point: m.point, peak: m.peak, spread: m.spread, disagreement: 0.0 };
         let matches: Vec<Sight> = matches.iter().map(sight).collect();
-        let coarse = self.settle(&matches, &global, 2.0);
+        let coarse = self.settle(&matches, &global, SHARP);
         if self.model.header.kind == Kind::Match {
             return Ok(coarse);
         }
@@ -92,7 +91,7 @@ impl Detector {
         let coarse: Vec<Point> = coarse.iter().map(|d| local.stored(0, d.point)).collect();
         let refiner = self.refiner(&local)?;
         let sights = refiner.look(&local, &coarse, config.views)?;
-        Ok(self.settle(&sights, &local, config.crop.sigma * SQRT_2))
+        Ok(self.settle(&sights, &local, config.crop.sharp()))
     }
 
     /// Sights in a data set's one image as detections, weighed against each other: a point is moved, and trusted less, as far as

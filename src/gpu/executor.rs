@@ -24,6 +24,8 @@ pub struct GpuExecutor {
     arena: Memory,
     regions: BTreeMap<Region, Memory>,
     staging: Memory,
+    /// What is bound where a shader does not read.
+    nothing: wgpu::Buffer,
     pub(super) programs: Vec<Loaded>,
     /// Counts replacements of buffers, after which bind groups must be made anew.
     generation: u64,
@@ -32,6 +34,9 @@ pub struct GpuExecutor {
     /// Whether timestamps can be believed, once that was tried.
     pub(super) stamped: Option<bool>,
 }
+
+/// Bytes of a binding that is not read: the alignment of a binding's offset.
+const UNUSED: u64 = 256;
 
 /// A buffer and the number of its elements.
 struct Memory {
@@ -45,8 +50,10 @@ impl GpuExecutor {
         let device = Device::open(adapter)?;
         let arena = Memory::new(&device, "arena", 0, &Need::default())?;
         let staging = Memory { buffer: staging(&device, 0, &Need::default())?, len: 0 };
+        let nothing = device.buffer("nothing", 8 * UNUSED, wgpu::BufferUsages::STORAGE, &Need::default())?;
         Ok(Self {
             device,
+            nothing,
             pipelines: Pipelines::default(),
             arena,
             regions: BTreeMap::new(),
@@ -239,9 +246,13 @@ impl GpuExecutor {
             let loaded = &self.programs[index];
             let part =
                 |buffer, offset, size| wgpu::BufferBinding { buffer, offset, size: std::num::NonZero::new(size) };
-            let storage = dispatch.slots.iter().map(|&slot| {
-                let slot = &loaded.program.slots[slot];
-                part(self.memory(slot), bytes(slot.offset), bytes(slot.operand.span()))
+            // Not twice the same part, which WebGPU would refuse as both are writable.
+            let storage = dispatch.slots.iter().enumerate().map(|(i, slot)| match slot {
+                Some(slot) => {
+                    let slot = &loaded.program.slots[*slot];
+                    part(self.memory(slot), bytes(slot.offset), bytes(slot.operand.span()))
+                }
+                None => part(&self.nothing, i as u64 * UNUSED, UNUSED),
             });
             let entries: Vec<_> = std::iter::once(part(&loaded.uniforms, 0, UNIFORM_STRIDE))
                 .chain(storage)

@@ -13,6 +13,7 @@ use crate::plan::Program;
 use crate::random::Stream;
 use crate::tape::{Region, Tape, Var};
 use serde::{Deserialize, Serialize};
+use std::f64::consts::SQRT_2;
 
 /// The network and its crops.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +64,28 @@ impl CropConfig {
         let found = tape.soft_argmax(logits, self.radius)?;
         tape.output(found);
         Ok(())
+    }
+
+    /// The program that looks at `batch` crops for each of `landmarks` of stored images of this shape. Input: the table of views.
+    pub fn look_program(
+        &self,
+        images: [usize; 5],
+        region: Region,
+        extents: Extents,
+        landmarks: usize,
+        batch: usize,
+    ) -> Result<Program> {
+        let mut tape = Tape::new();
+        let images = tape.buffer(Region::Data, images);
+        let table = tape.input("table", [landmarks, batch, 1, 1, FIELDS]);
+        let crops = self.crops(&mut tape, images, table)?;
+        self.record_look(&mut tape, region, extents, crops)?;
+        Ok(Program::new(&tape))
+    }
+
+    /// Spread of a heatmap as sharp as its target, pixels of the crop.
+    pub fn sharp(&self) -> f64 {
+        self.sigma * SQRT_2
     }
 
     /// Records the crops of a table.
@@ -163,12 +186,7 @@ impl Locator {
         landmarks: usize,
         batch: usize,
     ) -> Result<Self> {
-        let mut tape = Tape::new();
-        let images = tape.buffer(Region::Data, dataset_shape);
-        let table = tape.input("table", [landmarks, batch, 1, 1, FIELDS]);
-        let crops = config.crops(&mut tape, images, table)?;
-        config.record_look(&mut tape, region, extents, crops)?;
-        let program = executor.load(Program::new(&tape))?;
+        let program = executor.load(config.look_program(dataset_shape, region, extents, landmarks, batch)?)?;
         Ok(Self { config: config.clone(), program, landmarks, batch })
     }
 

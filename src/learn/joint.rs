@@ -15,6 +15,7 @@ use crate::plan::Program;
 use crate::random::Stream;
 use crate::tape::{Region, Tape, Var};
 use serde::{Deserialize, Serialize};
+use std::f64::consts::SQRT_2;
 
 /// Settings of the baseline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,6 +78,22 @@ impl JointConfig {
         Ok(())
     }
 
+    /// The program that looks at a batch of frames of stored images of this shape. Input: the table of views.
+    pub fn look_program(&self, images: [usize; 5], landmarks: usize, batch: usize) -> Result<Program> {
+        let mut tape = Tape::new();
+        let [.., h, w, _] = images;
+        let images = tape.buffer(Region::Data, images);
+        let table = tape.input("table", [1, batch, 1, 1, FIELDS]);
+        let frames = tape.warp_augment(images, table, h, w)?;
+        self.record_look(&mut tape, landmarks, frames)?;
+        Ok(Program::new(&tape))
+    }
+
+    /// Spread of a heatmap as sharp as its target, stored pixels.
+    pub fn sharp(&self) -> f64 {
+        self.sigma * SQRT_2
+    }
+
     fn record(&self, tape: &mut Tape, region: Region, landmarks: usize, images: Var) -> Result<Var> {
         let net = UNet::declare(tape, region, &self.unet(landmarks), Extents::SHARED);
         Ok(net.forward(tape, images)?[0])
@@ -98,12 +115,8 @@ impl JointLocator {
         landmarks: usize,
         batch: usize,
     ) -> Result<Self> {
-        let mut tape = Tape::new();
-        let images = tape.buffer(Region::Data, dataset.shape());
-        let table = tape.input("table", [1, batch, 1, 1, FIELDS]);
-        let frames = tape.warp_augment(images, table, dataset.height, dataset.width)?;
-        config.record_look(&mut tape, landmarks, frames)?;
-        Ok(Self { program: executor.load(Program::new(&tape))?, batch })
+        let program = executor.load(config.look_program(dataset.shape(), landmarks, batch)?)?;
+        Ok(Self { program, batch })
     }
 
     /// The number of its program.

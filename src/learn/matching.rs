@@ -61,6 +61,14 @@ impl MatchConfig {
         UNetConfig { channels: self.channels.clone(), heads }
     }
 
+    /// The program that searches stored images of this shape, in frames of their size. Inputs: the table row of a view, then those of
+    /// [`MatchConfig::record_locate`].
+    pub fn locate_program(&self, images: [usize; 5], landmarks: usize) -> Result<Program> {
+        let (mut tape, x) = view(images)?;
+        self.record_locate(&mut tape, x, landmarks)?;
+        Ok(Program::new(&tape))
+    }
+
     /// Records the search for `landmarks` in frames `x: [1, 1, h, w, 1]`. Inputs: a prior on the finest map's logits, then the
     /// landmarks' features at each level, finest first. Output: a [soft-argmax](Tape::soft_argmax) on the finest map.
     pub fn record_locate(&self, tape: &mut Tape, x: Var, landmarks: usize) -> Result<()> {
@@ -90,6 +98,19 @@ fn embed(tape: &mut Tape, net: &UNet, x: Var) -> Result<Vec<Var>> {
     let heads = net.forward(tape, x)?;
     heads.into_iter().map(|e| tape.l2_normalize(e)).collect()
 }
+
+/// A tape with a view, of the size of its frame, of stored images of this shape.
+fn view(images: [usize; 5]) -> Result<(Tape, Var)> {
+    let mut tape = Tape::new();
+    let [.., h, w, _] = images;
+    let images = tape.buffer(Region::Data, images);
+    let table = tape.input("table", [1, 1, 1, 1, FIELDS]);
+    let x = tape.warp_augment(images, table, h, w)?;
+    Ok((tape, x))
+}
+
+/// Spread of a match as sharp as one can be, stored pixels.
+pub(crate) const SHARP: f64 = 2.0;
 
 /// Logarithm of the prior where no landmark can be.
 pub(crate) const OUTSIDE: f32 = -1e4;
@@ -249,16 +270,7 @@ impl Matcher {
         landmarks: usize,
     ) -> Result<Self> {
         let mut executor = device.executor()?;
-        let (h, w) = (dataset.height, dataset.width);
-        let begin = || -> Result<(Tape, Var)> {
-            let mut tape = Tape::new();
-            let images = tape.buffer(Region::Data, dataset.shape());
-            let table = tape.input("table", [1, 1, 1, 1, FIELDS]);
-            let x = tape.warp_augment(images, table, h, w)?;
-            Ok((tape, x))
-        };
-
-        let (mut tape, x) = begin()?;
+        let (mut tape, x) = view(dataset.shape())?;
         let net = UNet::declare(&mut tape, Region::Ema, &config.unet(), Extents::SHARED);
         let maps = embed(&mut tape, &net, x)?;
         let finest = tape.shape(maps[0]);
@@ -270,9 +282,7 @@ impl Matcher {
         }
         let features = executor.load(Program::new(&tape))?;
 
-        let (mut tape, x) = begin()?;
-        config.record_locate(&mut tape, x, landmarks)?;
-        let locate = executor.load(Program::new(&tape))?;
+        let locate = executor.load(config.locate_program(dataset.shape(), landmarks)?)?;
 
         executor.write(Region::Ema, params)?;
         executor.write(Region::Data, &dataset.pixels)?;

@@ -5,7 +5,7 @@ mod arena;
 mod fuse;
 
 use crate::kernel::tensor::Operand;
-use crate::kernel::{Cost, Op, Shape};
+use crate::kernel::{Bind, Cost, Dispatch, Op, Shape};
 use crate::tape::{Layout, Region, Source, Tape, Var};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -112,6 +112,24 @@ impl Program {
         }
         let parameters = layouts.get(&Region::Params).or(layouts.get(&Region::Ema)).map_or(0, Layout::count);
         Self { slots, steps, inputs, outputs, arena_len, arena_len_unaliased, regions, parameters }
+    }
+
+    /// The GPU launches in order, each with the step that it belongs to and the slots behind its bindings.
+    pub fn dispatches(&self) -> impl Iterator<Item = (usize, Dispatch, Vec<Option<usize>>)> {
+        self.steps.iter().enumerate().flat_map(|(index, step)| {
+            let operands = |slots: &[usize]| slots.iter().map(|&i| self.slots[i].operand).collect::<Vec<Operand>>();
+            let slot = |bind: &Bind| match *bind {
+                Bind::In(i) => Some(step.inputs[i]),
+                Bind::Out(i) => Some(step.outputs[i]),
+                Bind::Scratch => step.scratch,
+                Bind::Unused => None,
+            };
+            let dispatches = step.op.gpu(&operands(&step.inputs), &operands(&step.outputs)).into_iter();
+            dispatches.map(move |dispatch| {
+                let slots = dispatch.binds.iter().map(slot).collect();
+                (index, dispatch, slots)
+            })
+        })
     }
 
     /// FLOPs and bytes of one run.

@@ -10,28 +10,27 @@ use crate::Result;
 use crate::learn::augment::View;
 use crate::learn::crops::VIEWS;
 use crate::learn::dataset::Dataset;
-use crate::learn::matching::OUTSIDE;
+use crate::learn::matching::{OUTSIDE, SHARP};
 use crate::model::{Kind, Model};
 use crate::plan::Program;
 use crate::tape::{Region, Tape};
-use std::f64::consts::SQRT_2;
 
 /// Where something was seen, as [`crate::learn::crops::Sight`]: a row a landmark.
 #[derive(Clone, Copy)]
 struct Sights<'g> {
     points: Value<'g>,
-    peaks: Value<'g>,
     spreads: Value<'g>,
     disagreements: Value<'g>,
 }
 
 impl<'g> Sights<'g> {
-    /// Reads what a soft-argmax found, `[k, n, 1, c, 4]` with one image and either many landmarks or many channels.
-    fn new(found: Value<'g>) -> Self {
+    /// Reads what a soft-argmax found, `[k, n, 1, c, 4]` with one image and either many landmarks or many channels. Returns
+    /// the probabilities of the peaks too.
+    fn new(found: Value<'g>) -> (Self, Value<'g>) {
         let rows = found.transpose(&[0, 3, 1, 2]).reshape(&[-1, 4]);
         let disagreements = rows.graph().floats(&[1, 1], &[0.0]);
-        let column = |i: i64| rows.slices(1, &[i]);
-        Self { points: rows.slices(1, &[0, 1]), peaks: column(2), spreads: column(3), disagreements }
+        let sights = Self { points: rows.slices(1, &[0, 1]), spreads: rows.slices(1, &[3]), disagreements };
+        (sights, rows.slices(1, &[2]))
     }
 }
 
@@ -45,16 +44,16 @@ pub fn detect<'g>(model: &Model, image: Value<'g>) -> Result<(Value<'g>, Value<'
         config.joint.record_look(&mut tape, header.landmarks.len(), frame)?;
         let program = Program::new(&tape);
         let found = translate(graph, &program, &model.net, &[global.padded()])?;
-        return Ok(settle(model, Sights::new(found[0]), global, config.joint.sigma * SQRT_2));
+        return Ok(settle(model, Sights::new(found[0]).0, global, config.joint.sharp()));
     }
-    let (coarse, scores) = settle(model, matches(model, global)?, global, 2.0);
+    let (coarse, scores) = settle(model, matches(model, global)?, global, SHARP);
     if header.kind == Kind::Match {
         return Ok((coarse, scores));
     }
     graph.label("local");
     let local = Frame::new(image, config.local_side);
     let sights = look_closer(model, local, local.stored(coarse))?;
-    Ok(settle(model, sights, local, config.crop.sigma * SQRT_2))
+    Ok(settle(model, sights, local, config.crop.sharp()))
 }
 
 /// As [`crate::learn::propose::TemplateFeatures::locate`]: free matches, then matches near where their arrangement expects them.
@@ -76,14 +75,14 @@ fn matches<'g>(model: &Model, global: Frame<'g>) -> Result<Sights<'g>> {
     let (x, y) = (axis(3, &[1, 1, 1, -1]), axis(2, &[1, 1, -1, 1]));
     let beyond = |at: Value<'g>, axis: i64| global.size.slices(0, &[axis]).with("Less", at * 2 + 1);
     let outside = beyond(x, 0).with("Or", beyond(y, 1));
-    let locate = |prior: Value<'g>| -> Result<Sights<'g>> {
+    let locate = |prior: Value<'g>| -> Result<(Sights<'g>, Value<'g>)> {
         let prior = outside.choose(OUTSIDE, prior);
         let inputs: Vec<Value> = [frame, prior].into_iter().chain(features.iter().copied()).collect();
-        let found = Sights::new(translate(graph, &program, &model.matching, &inputs)?[0]);
-        Ok(Sights { points: (found.points + 0.5) * 2.0 - 0.5, spreads: found.spreads * 2.0, ..found })
+        let (found, peaks) = Sights::new(translate(graph, &program, &model.matching, &inputs)?[0]);
+        Ok((Sights { points: (found.points + 0.5) * 2.0 - 0.5, spreads: found.spreads * 2.0, ..found }, peaks))
     };
 
-    let free = locate(graph.floats(&[1], &[0.0]))?;
+    let (free, peaks) = locate(graph.floats(&[1], &[0.0]))?;
     if config.propose.prior == 0.0 {
         return Ok(free);
     }
@@ -91,11 +90,11 @@ fn matches<'g>(model: &Model, global: Frame<'g>) -> Result<Sights<'g>> {
     let side = config.global_side as f64;
     let points: Vec<f32> = template.points.iter().flatten().map(|&v| v as f32).collect();
     let points = graph.floats(&[k, 2], &points);
-    let expected = arrangement::arrange(points, free.points, free.peaks.max(1e-6), config.propose.outlier * side);
+    let expected = arrangement::arrange(points, free.points, peaks.max(1e-6), config.propose.outlier * side);
     let expected = (expected + 0.5) / 2.0 - 0.5;
     let off = |at: Value<'g>, axis: i64| at.cast(Type::Float) - expected.slices(1, &[axis]).reshape(&[1, -1, 1, 1]);
     let tolerance = config.propose.prior * side;
-    locate((off(x, 0).square() + off(y, 1).square()) * (-2.0 / (tolerance * tolerance)) as f32)
+    Ok(locate((off(x, 0).square() + off(y, 1).square()) * (-2.0 / (tolerance * tolerance)) as f32)?.0)
 }
 
 /// As [`crate::learn::crops::Locator::find`]: once to centre, then several views whose mean is the answer.
@@ -110,7 +109,7 @@ fn look_closer<'g>(model: &Model, local: Frame<'g>, coarse: Value<'g>) -> Result
         graph.label("view");
         let view = View::similarity(side, side, [dx, dy], scale, radians);
         let crops = crops_of(local, centres, view, side);
-        let found = Sights::new(translate(graph, &program, &model.net, &[crops])?[0]);
+        let (found, _) = Sights::new(translate(graph, &program, &model.net, &[crops])?[0]);
         graph.label("sight");
         let [[a, b, x], [c, d, y]] = view.0.map(|row| row.map(|v| v as f32));
         let turned = found.points.with("MatMul", graph.floats(&[2, 2], &[a, c, b, d]));
@@ -125,9 +124,8 @@ fn look_closer<'g>(model: &Model, local: Frame<'g>, coarse: Value<'g>) -> Result
         sum / seen.len() as f32
     };
     let points = mean(&|sights| sights.points);
-    let disagreement = mean(&|sights| (sights.points - points).square().sum(&[1])).apply("Sqrt");
-    let (peaks, spreads) = (mean(&|sights| sights.peaks), mean(&|sights| sights.spreads));
-    Ok(Sights { points, peaks, spreads, disagreements: disagreement })
+    let disagreements = mean(&|sights| (sights.points - points).square().sum(&[1])).apply("Sqrt");
+    Ok(Sights { points, spreads: mean(&|sights| sights.spreads), disagreements })
 }
 
 /// Crops `[k, 1, side, side]` of an image that views around `centres` show, its border continued outwards.
