@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::data::files::write_atomic;
-use crate::export::onnx;
+use crate::export::{bundle, onnx};
 use crate::model::Model;
 use std::path::PathBuf;
 
@@ -24,12 +24,15 @@ pub struct Args {
 enum Format {
     /// One file for ONNX runtimes: a grey image of any size in, landmarks and scores out.
     Onnx,
+    /// A folder for WebGPU: plans, shaders and weights, and a page that detects in the browser.
+    Bundle,
 }
 
 pub fn run(args: Args) -> Result<u8> {
     let model = Model::read(&args.weights)?;
     match args.format {
         Format::Onnx => write_atomic(&args.out, &onnx::export(&model)?)?,
+        Format::Bundle => bundle::export(&model, &args.out)?,
     }
     Ok(0)
 }

@@ -7,7 +7,7 @@ mod backward;
 mod layout;
 mod ops;
 
-pub use layout::{Init, Layout, Parameter};
+pub use layout::{ALIGN, Init, Layout, Parameter};
 
 use crate::kernel::tensor::{Operand, expect};
 use crate::kernel::{Op, Shape};

@@ -48,7 +48,8 @@ fn exports() {
     let f = Fixture::get();
     f.trained();
     std::fs::write(f.root.join("torn.safetensors"), &std::fs::read(f.weights("fused")).unwrap()[..999]).unwrap();
-    let export = |weights: &str, out: &str| onemark(&["export", "--weights", weights, "--format", "onnx", "--out", out]);
+    let export =
+        |weights: &str, out: &str| onemark(&["export", "--weights", weights, "--format", "onnx", "--out", out]);
     refused(export("torn.safetensors", "x.onnx"), 3, &["torn.safetensors: not a safetensors file"]);
     refused(export(&f.weights("fused"), "images"), 3, &["images: a folder, but a file is to be written"]);
     refused(export(&f.weights("fused"), "nowhere/x.onnx"), 3, &["nowhere/x.onnx: cannot write"]);

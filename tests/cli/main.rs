@@ -6,6 +6,7 @@ mod fixture;
 mod performance;
 mod promises;
 mod resume;
+mod web;
 
 use fixture::{Fixture, ok, onemark, stderr, stdout};
 use onemark::data::images::read_gray;
