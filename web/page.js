@@ -8,9 +8,15 @@ const rows = new Map();
 let detector;
 let queue = Promise.resolve();
 
-function say(text, bad = false) {
+function say(text) {
     element("status").textContent = text;
-    element("status").classList.toggle("bad", bad);
+}
+
+function complaint(text) {
+    const paragraph = document.createElement("p");
+    paragraph.className = "bad";
+    paragraph.textContent = text;
+    return paragraph;
 }
 
 async function start() {
@@ -18,7 +24,7 @@ async function start() {
         detector = await Detector.open(document.baseURI);
     } catch (error) {
         element("model").textContent = "The model cannot be run here.";
-        return say(error.message, true);
+        return element("status").replaceChildren(complaint(error.message));
     }
     const { kind, landmarks } = detector.model;
     element("model").textContent = `${kind} model, ${landmarks.length} landmarks, on ${detector.device}`;
@@ -40,23 +46,27 @@ async function detect(file) {
         const begun = performance.now();
         const found = await detector.detect(image);
         const seconds = (performance.now() - begun) / 1000;
-        show(file.name, image, found);
+        const { width, height } = image;
+        rows.set(file.name, { width, height, found });
+        element("download").hidden = false;
+        show(file.name, `${file.name}, ${width} x ${height}`, picture(image, found), table(found));
         say(`${file.name}: ${found.length} landmarks in ${seconds.toFixed(2)} s`);
     } catch (error) {
-        say(error.message, true);
+        rows.delete(file.name);
+        show(file.name, file.name, complaint(error.message));
+        say(`${file.name}: failed`);
     }
 }
 
 const color = (k, count) => `hsl(${Math.round((360 * k) / count)} 90% 55%)`;
 
-function show(name, image, found) {
-    rows.set(name, { image, found });
-    element("download").hidden = false;
+// Puts what there is of an image where it was before, or last.
+function show(name, heading, ...content) {
     const article = document.createElement("article");
     article.dataset.image = name;
     const title = document.createElement("h2");
-    title.textContent = `${name}, ${image.width} x ${image.height}`;
-    article.append(title, picture(image, found), table(found));
+    title.textContent = heading;
+    article.append(title, ...content);
     const before = [...element("results").children].find((other) => other.dataset.image === name);
     if (before) before.replaceWith(article);
     else element("results").append(article);
@@ -110,8 +120,8 @@ function csv() {
     const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
     const names = detector.model.landmarks;
     const header = ["image", "width", "height", ...names.flatMap((n) => [`${n}_x`, `${n}_y`, `${n}_score`])];
-    const line = ([name, { image, found }]) => {
-        return [name, image.width, image.height, ...found.flatMap(({ point, score }) => [...point, score])];
+    const line = ([name, { width, height, found }]) => {
+        return [name, width, height, ...found.flatMap(({ point, score }) => [...point, score])];
     };
     const lines = [header, ...[...rows].map(line)];
     return lines.map((cells) => cells.map((cell) => quoted(String(cell))).join(",") + "\n").join("");

@@ -37,14 +37,12 @@ try {
     page.on("pageerror", (error) => faults.push(error.message));
     page.on("request", (request) => request.url().startsWith(origin) || faults.push(`asks for ${request.url()}`));
     await page.goto(origin);
-    await page.locator("#files:enabled").waitFor();
-    await page.locator("#files").setInputFiles(images);
+    await page.locator("#files:enabled, .bad").first().waitFor();
+    if (await page.locator("#files:enabled").count()) await page.locator("#files").setInputFiles(images);
     for (const image of images) {
-        const done = page.locator(`article[data-image="${basename(image)}"]`);
-        await Promise.race([done.waitFor(), page.locator("#status.bad").waitFor()]);
-        if (await page.locator("#status.bad").count()) faults.push(await page.locator("#status").textContent());
-        if (faults.length) break;
+        await page.locator(`article[data-image="${basename(image)}"], #status .bad`).first().waitFor();
     }
+    faults.push(...(await page.locator(".bad").allTextContents()));
     if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT, fullPage: true });
     if (faults.length) throw new Error(faults.join("\n"));
     const [download] = await Promise.all([page.waitForEvent("download"), page.locator("#download").click()]);
