@@ -24,7 +24,7 @@ fn main() {
 
 fn generate() -> Result<()> {
     let list = read("shaders/variants.txt")?;
-    let mut table = String::from("pub(crate) static VARIANTS: &[Variant] = &[\n");
+    let mut table = String::from("#[cfg(feature = \"gpu\")]\npub(crate) static VARIANTS: &[Variant] = &[\n");
     // The `Params` of each shader file, by the file's stem.
     let mut params: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
     let mut names = BTreeSet::new();

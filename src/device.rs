@@ -4,7 +4,7 @@ use crate::cpu::CpuExecutor;
 use crate::gpu::{self, Adapter, GpuExecutor};
 use crate::plan::Program;
 use crate::tape::Region;
-use crate::timing::{Observer, Run, Timing};
+use crate::timing::{Encoding, Observer, Run, Timing};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ impl Device {
     /// An executor without programs.
     pub fn executor(&self) -> Result<Executor> {
         let backend = match &self.unit {
-            Unit::Cpu => Backend::Cpu(CpuExecutor::new()),
+            Unit::Cpu => Backend::Cpu(Box::new(CpuExecutor::new())),
             Unit::Gpu(adapter) => Backend::Gpu(Box::new(GpuExecutor::new(adapter)?)),
         };
         Ok(Executor { backend, observer: self.observer.clone() })
@@ -64,7 +64,7 @@ impl Device {
                 }
                 let reason = match devices.first() {
                     Some(info) => format!("{} is a software GPU, slower than this", info.name),
-                    None => "no Vulkan or Metal device".into(),
+                    None => gpu::NONE.into(),
                 };
                 Ok((Self::cpu(), format!("{}: {reason}", Self::cpu().name())))
             }
@@ -165,7 +165,7 @@ impl From<gpu::DeviceInfo> for DeviceInfo {
 }
 
 /// Bytes of memory that the system would give, where it says so.
-fn available_memory() -> Option<u64> {
+pub fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
@@ -193,7 +193,7 @@ pub struct Executor {
 }
 
 enum Backend {
-    Cpu(CpuExecutor<f32>),
+    Cpu(Box<CpuExecutor<f32>>),
     Gpu(Box<GpuExecutor>),
 }
 
@@ -246,13 +246,22 @@ impl Executor {
 
     /// Runs a program on its inputs, in the order of their declaration; returns its outputs.
     pub fn run(&mut self, index: usize, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+        let mut outputs = Vec::new();
+        self.run_into(index, inputs, &mut outputs)?;
+        Ok(outputs)
+    }
+
+    /// The same, but for the outputs: they replace what `outputs` holds, in its memory where that suffices.
+    pub fn run_into(&mut self, index: usize, inputs: &[&[f32]], outputs: &mut Vec<Vec<f32>>) -> Result<()> {
         if let Some(observer) = self.observer.clone() {
-            return self.run_observed(index, inputs, &observer);
+            *outputs = self.run_observed(index, inputs, &observer)?;
+            return Ok(());
         }
         match &mut self.backend {
-            Backend::Cpu(cpu) => Ok(cpu.run(index, inputs)),
-            Backend::Gpu(gpu) => gpu.run(index, inputs),
+            Backend::Cpu(cpu) => cpu.run_into(index, inputs, outputs),
+            Backend::Gpu(gpu) => gpu.run_into(index, inputs, outputs)?,
         }
+        Ok(())
     }
 
     fn run_observed(&mut self, index: usize, inputs: &[&[f32]], observer: &Observer) -> Result<Vec<Vec<f32>>> {
@@ -292,11 +301,21 @@ impl Executor {
             Backend::Gpu(gpu) => gpu.repeat(index, times),
         }
     }
+
     /// The same, but for what it takes the host until all is done; no clock is in between.
     pub fn elapse(&mut self, index: usize, times: usize) -> Result<Duration> {
         match &mut self.backend {
             Backend::Cpu(cpu) => Ok(cpu.elapse(index, times)),
             Backend::Gpu(gpu) => gpu.elapse(index, times),
+        }
+    }
+
+    /// Runs a program several times, at least once, on inputs of zeros, and times the host alone. Nothing on the CPU, which launches
+    /// nothing.
+    pub fn encoding(&mut self, index: usize, times: usize) -> Result<Option<Encoding>> {
+        match &mut self.backend {
+            Backend::Cpu(_) => Ok(None),
+            Backend::Gpu(gpu) => gpu.encoding(index, times).map(Some),
         }
     }
 }

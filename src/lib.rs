@@ -10,12 +10,15 @@
 #![warn(missing_docs)]
 
 #[cfg(feature = "cli")]
+pub mod annotate;
+#[cfg(feature = "cli")]
 pub mod bench;
 pub mod cpu;
 pub mod data;
 pub mod detect;
 pub mod device;
 pub mod error;
+#[cfg(feature = "train")]
 pub mod eval;
 #[cfg(feature = "cli")]
 pub mod export;
@@ -23,8 +26,10 @@ pub mod gpu;
 pub mod kernel;
 pub mod learn;
 pub mod model;
+#[cfg(feature = "train")]
 mod nearest;
 pub mod nn;
+#[cfg(any(test, feature = "cli"))]
 pub mod parity;
 pub mod plan;
 #[cfg(feature = "cli")]

@@ -177,9 +177,18 @@ impl Model {
 
     /// Reads a file that [`Model::write`] wrote; anything else is an error that says what does not fit.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = read_capped(path, MAX_BYTES)?;
+        Self::parse(path, &read_capped(path, MAX_BYTES)?)
+    }
+
+    /// As [`Model::read`], of a file that is in memory.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        Self::parse(Path::new("weights in memory"), bytes)
+    }
+
+    /// Errors name `path`.
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let refuse = |cause: String| Error::input(path, cause);
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| {
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| {
             refuse(format!("not a safetensors file ({e}); expected weights written by `onemark train`"))
         })?;
         let header = metadata
@@ -209,7 +218,7 @@ impl Model {
         if (matching.count() + net.count()) as u64 > bytes.len() as u64 / 4 {
             return Err(refuse("damaged: its header announces more parameters than it holds".into()));
         }
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| refuse(format!("damaged: {e}")))?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(|e| refuse(format!("damaged: {e}")))?;
         let tensor = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
             let view = tensors.tensor(name).map_err(|_| refuse(format!("tensor `{name}` is missing")))?;
             if view.dtype() != Dtype::F32 || view.shape() != shape {

@@ -41,6 +41,23 @@ pub struct Timing {
     pub spans: Vec<Span>,
 }
 
+/// What the host needs to get a program going on a GPU, from the call of a run until all is submitted: inputs handed over, launches
+/// encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoding {
+    /// Launches of a run.
+    pub launches: usize,
+    /// What each of several runs took, ascending.
+    pub times: Vec<Duration>,
+}
+
+impl Encoding {
+    /// The middle of the times; of at least one run.
+    pub fn median(&self) -> Duration {
+        self.times[self.times.len() / 2]
+    }
+}
+
 impl Timing {
     /// From the beginning of the first span to the end of the last.
     pub fn elapsed(&self) -> Duration {

@@ -6,8 +6,11 @@ use common::bits;
 use onemark::cpu::CpuExecutor;
 use onemark::kernel::activation::Activation;
 use onemark::kernel::adamw::{HYPER, Hyper};
+use onemark::kernel::group_norm::{GroupNorm, GroupNormGradInput};
 use onemark::kernel::pool::PoolKind;
+use onemark::kernel::reduce::Sum;
 use onemark::kernel::softmax::Target;
+use onemark::kernel::{Op, Sample};
 use onemark::plan::{Place, Program};
 use onemark::random::Stream;
 use onemark::tape::{Init, Region, Tape, Var};
@@ -150,6 +153,39 @@ fn a_program_survives_json() {
     let read: Program = serde_json::from_str(&serde_json::to_string(&program).unwrap()).unwrap();
     assert_eq!(program, read);
     assert_eq!(train(program), train(read));
+}
+
+#[test]
+fn threads_change_no_bit_of_any_kernel() {
+    let mut cases = common::samples();
+    // Beyond the samples, what is large enough to be cut into several pieces.
+    let large: [(Op, Vec<[usize; 5]>); 4] = [
+        (Sum { keep: [false, false, false, false, true] }.into(), vec![[2, 2, 96, 96, 3]]),
+        (Sum { keep: [false, true, true, true, true] }.into(), vec![[3, 1, 64, 64, 5]]),
+        (
+            GroupNorm { groups: 4, activation: Activation::Relu }.into(),
+            vec![[2, 1, 70, 70, 16], [1, 1, 1, 1, 16], [1, 1, 1, 1, 16]],
+        ),
+        (
+            GroupNormGradInput { groups: 2 }.into(),
+            vec![[1, 2, 70, 70, 12], [3, 1, 1, 1, 12], [1, 2, 1, 2, 2], [3, 2, 70, 70, 12]],
+        ),
+    ];
+    for (op, shapes) in large {
+        let sample = Sample::normal(op, &shapes);
+        let values = common::values(cases.len(), &sample);
+        cases.push((sample, values));
+    }
+    let [one, three] = [1, 3].map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let outputs = |(sample, values): &(Sample<Op>, Vec<Vec<f64>>)| -> Vec<Vec<u32>> {
+            common::apply::<f32>(&sample.op, &common::shapes(sample), values).iter().map(|y| bits(y)).collect()
+        };
+        pool.install(|| cases.iter().map(outputs).collect::<Vec<_>>())
+    });
+    for ((sample, _), (one, three)) in cases.iter().zip(one.iter().zip(&three)) {
+        assert!(one == three, "{:?}", sample.op);
+    }
 }
 
 #[test]

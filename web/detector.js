@@ -10,8 +10,8 @@ export class Detector {
     #files;
     #host;
     #model;
-    #parameters = {};
     #loaded = new Map();
+    #buffers = new Map();
 
     // `base` is the URL of the bundle's folder.
     static async open(base) {
@@ -56,6 +56,7 @@ export class Detector {
     // Free matches, then matches near where their arrangement expects them.
     async #matches(global) {
         const { template, propose, global_side } = this.#model;
+        await this.#run("match", global, [row(global, identity())]);
         const free = await this.#match(global, () => 0);
         if (propose.prior === 0) return free;
         const weights = free.map(({ peak }) => Math.max(peak, 1e-6));
@@ -77,7 +78,7 @@ export class Detector {
             }
         }
         const features = template.features.map((level) => Float32Array.from(level));
-        const found = await this.#run("match", global, [row(global, identity()), map, ...features]);
+        const [found] = await this.#run("locate", global, [map, ...features]);
         const double = (v) => (v + 0.5) * 2 - 0.5;
         return sights(found).map((s) => ({ ...s, point: s.point.map(double), spread: 2 * s.spread }));
     }
@@ -100,7 +101,8 @@ export class Detector {
     // What a model sees in views of a frame, one for each landmark or one for all.
     async #look(name, frame, views) {
         const table = new Float32Array(views.flatMap((view) => [...row(frame, view)]));
-        const seen = sights(await this.#run(name, frame, [table]));
+        const [found] = await this.#run(name, frame, [table]);
+        const seen = sights(found);
         return seen.map((s, k) => ({ ...s, point: transform(views[Math.min(k, views.length - 1)], s.point) }));
     }
 
@@ -115,22 +117,36 @@ export class Detector {
         return landmarks.map((name, k) => ({ name, point: points[k].map(inside), score: scores[k] }));
     }
 
+    // Runs a plan for a frame, which shows its image to those that look at it; returns its outputs.
     async #run(name, frame, inputs) {
-        const key = `${name}-${frame.width}x${frame.height}`;
+        const size = `${frame.width}x${frame.height}`;
+        const key = `${name}-${size}`;
         if (!this.#loaded.has(key)) {
             const plan = await (await this.#files(`plans/${key}.json`)).json();
-            const weights = name === "match" ? "match.bin" : "net.bin";
-            this.#parameters[weights] ??= this.#host.upload(
-                weights,
-                new Float32Array(await (await this.#files(weights)).arrayBuffer()),
-            );
-            const data = this.#host.buffer("image", frame.pixels.length);
-            const loaded = await this.#host.load(plan, { Ema: this.#parameters[weights], Data: data });
-            this.#loaded.set(key, { loaded, data });
+            const regions = {};
+            for (const [region, elements] of Object.entries(plan.program.regions)) {
+                regions[region] =
+                    region === "Ema"
+                        ? await this.#parameters(name === "match" ? "match.bin" : "net.bin")
+                        : await this.#buffer(`${region}-${size}`, () => this.#host.buffer(region, elements));
+            }
+            this.#loaded.set(key, { loaded: await this.#host.load(plan, regions), image: regions.Data });
         }
-        const { loaded, data } = this.#loaded.get(key);
-        this.#host.write(data, 0, frame.pixels);
-        return (await this.#host.run(loaded, inputs))[0];
+        const { loaded, image } = this.#loaded.get(key);
+        if (image) this.#host.write(image, 0, frame.pixels);
+        return this.#host.run(loaded, inputs);
+    }
+
+    #parameters(file) {
+        return this.#buffer(file, async () => {
+            return this.#host.upload(file, new Float32Array(await (await this.#files(file)).arrayBuffer()));
+        });
+    }
+
+    // A buffer that plans share.
+    async #buffer(key, make) {
+        if (!this.#buffers.has(key)) this.#buffers.set(key, await make());
+        return this.#buffers.get(key);
     }
 }
 

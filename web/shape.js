@@ -49,7 +49,7 @@ export function arrange(points, matches, weights, tolerance) {
 // Points and scores weighed against each other by a shape model.
 export function settle({ mean, covariance, sigma, noise, outlier, doubt, least, rounds }, points, scores) {
     const n = 2 * mean.length;
-    const say = (r, half) => 1 / (1 + (r / half) ** 2);
+    const say = (r, half, power) => 1 / (1 + (r / half) ** power);
     const align = (fit) => points.map((p, k) => fit.apply(p).map((v, axis) => v - mean[k][axis]));
     const variance = (i) => Math.max(covariance[i * (n + 1)], 0);
     const variation = sigma.map((s, k) => Math.sqrt(variance(2 * k) + variance(2 * k + 1) + s * s));
@@ -65,13 +65,13 @@ export function settle({ mean, covariance, sigma, noise, outlier, doubt, least, 
     let hidden = mean.map(() => [0, 0]);
     for (let round = 0; round <= rounds; round++) {
         const usual = round === 0 ? variation : sigma;
-        const weights = scores.map((s, k) => s * say(distance(seen[k], hidden[k]) / usual[k], outlier) ** 2);
+        const weights = scores.map((s, k) => s * say(distance(seen[k], hidden[k]) / usual[k], outlier, 2) ** 2);
         fit = Similarity.fit(points, mean, weights);
         seen = align(fit);
         hidden = posterior(seen, weights);
     }
     const back = fit.inverse();
-    const trust = sigma.map((s, k) => say(distance(seen[k], hidden[k]) / s, doubt));
+    const trust = sigma.map((s, k) => say(distance(seen[k], hidden[k]) / s, doubt, 4));
     const blend = (k, axis) => mean[k][axis] + trust[k] * seen[k][axis] + (1 - trust[k]) * hidden[k][axis];
     return {
         points: points.map((_, k) => back.apply([blend(k, 0), blend(k, 1)])),

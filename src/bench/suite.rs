@@ -5,7 +5,7 @@ use super::measure::{Effort, Source, Times, measure};
 use super::peak::Peaks;
 use super::row::{Dtype, Row, Subject as Of};
 use super::subject::Subject;
-use super::workload::{Settings, Workload};
+use super::workload::{Settings, Workload, demand};
 use crate::device::Device;
 use crate::kernel::elementwise::Fill;
 use crate::kernel::tensor::Operand;
@@ -15,10 +15,11 @@ use crate::parity::{Case, STATE};
 use crate::plan::{Place, Program, Slot, Step};
 use crate::random::Stream;
 use crate::tape::Region;
-use crate::timing::Run;
+use crate::timing::{Encoding, Run};
+use crate::units::si;
 use crate::{Error, Result};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How rows are measured.
 pub struct Suite {
@@ -42,6 +43,11 @@ pub struct Suite {
 
 /// Elements written to clear caches: 128 MiB in f32, the most that any GPU binds.
 const EVICTED: usize = 1 << 25;
+
+/// What follows a workload's name where its rows tell of the host alone.
+pub const HOST: &str = ".host";
+/// Runs in which the host is timed.
+const ENCODINGS: usize = 9;
 
 impl Suite {
     /// The GPU variants that a case can run in: those that the tile's choice could take; none on the CPU and for kernels that
@@ -135,7 +141,7 @@ impl Suite {
         // One observed run counts, unobserved ones are timed.
         workload.with(&self.device.clone().observed(Arc::new(count)), settings, |_, step| step(0).map(drop))?;
         let (cost, launches) = *seen.lock().unwrap_or_else(|e| e.into_inner());
-        let seconds = workload.with(&self.device, settings, |_, step| {
+        let ((parameters, bytes), seconds) = workload.with(&self.device, settings, |programs, step| {
             let (mut seconds, mut number) = (Vec::new(), 0);
             let begin = Instant::now();
             while number == 0 || begin.elapsed() < self.effort.warmup {
@@ -149,21 +155,53 @@ impl Suite {
                 number += 1;
                 seconds.push(start.elapsed().as_secs_f64());
             }
-            Ok(seconds)
+            Ok((demand(&programs), seconds))
         })?;
         let of = Of {
             kernel: workload.row_name(),
             variant: "program".into(),
             shape: workload.shape(settings),
-            settings: String::new(),
+            settings: format!("parameters={parameters} memory={}", si(bytes as f64, "B")),
             dtype: Dtype::F32,
             cold: false,
             device: self.device.name(),
         };
-        let replay =
-            format!("{} {} --landmarks {}{}", self.replay(), of.kernel, settings.landmarks, settings.batch_option());
+        let replay = self.workload_replay(&of.kernel, settings);
         let times = Times::new(seconds, Source::Host);
         Ok(Row::new(of, cost, launches, &times, self.peaks.as_ref(), replay))
+    }
+
+    /// What the host needs for each program of a workload until its launches are submitted, while the device waits. Nothing on the CPU,
+    /// which launches nothing.
+    pub fn host(&self, workload: Workload, settings: &Settings) -> Result<Vec<Row>> {
+        if self.device.is_cpu() {
+            return Ok(Vec::new());
+        }
+        let row = |(name, program): (String, Program)| {
+            let mut executor = self.device.executor()?;
+            let index = executor.load(program)?;
+            executor.encoding(index, 1)?;
+            let Some(Encoding { launches, times }) = executor.encoding(index, ENCODINGS)? else {
+                unreachable!("a GPU launches")
+            };
+            let of = Of {
+                kernel: name + HOST,
+                variant: "host".into(),
+                shape: workload.shape(settings),
+                settings: format!("launches={launches}"),
+                dtype: Dtype::F32,
+                cold: false,
+                device: self.device.name(),
+            };
+            let replay = self.workload_replay(&of.kernel, settings);
+            let seconds = times.iter().map(Duration::as_secs_f64).collect();
+            Ok(Row::new(of, Cost::default(), 0, &Times::new(seconds, Source::Host), None, replay))
+        };
+        workload.programs(settings)?.into_iter().map(row).collect()
+    }
+
+    fn workload_replay(&self, name: &str, settings: &Settings) -> String {
+        format!("{} {name} --landmarks {}{}", self.replay(), settings.landmarks, settings.batch_option())
     }
 
     fn replay(&self) -> String {
@@ -208,7 +246,6 @@ fn evicting(mut program: Program) -> Program {
 mod tests {
     use super::super::shape;
     use super::*;
-    use std::time::Duration;
 
     fn suite(device: Device, dtype: Dtype) -> Suite {
         Suite {

@@ -29,8 +29,16 @@ pub type Step<'a> = &'a mut dyn FnMut(usize) -> Result<Option<f64>>;
 pub enum Workload {
     /// A training step of a method.
     Step(Kind),
+    /// A training step of each landmark's single model, one after another.
+    StepApart,
     /// The detection of an image, with the fused model.
     Detect,
+    /// The same with the single models, all at once.
+    DetectSingle,
+    /// The same with the single models one after another, behind one matcher.
+    DetectApart,
+    /// The same with a detector a landmark, each with a matcher of its own.
+    DetectAlone,
 }
 
 /// How large a workload is.
@@ -93,6 +101,11 @@ impl Settings {
         Pictures { images: vec![image; self.images], points: vec![points; self.images] }
     }
 
+    /// For one landmark.
+    fn alone(&self) -> Self {
+        Self { landmarks: 1, ..self.clone() }
+    }
+
     /// The method's model, as it starts.
     fn start(&self, kind: Kind) -> Model {
         let landmarks: Vec<String> = (0..self.landmarks).map(|k| format!("landmark{k}")).collect();
@@ -140,11 +153,18 @@ impl Workload {
         Self::Detect,
     ];
 
+    /// What fusion and lockstep are to be held against.
+    pub const APART: [Self; 4] = [Self::StepApart, Self::DetectSingle, Self::DetectApart, Self::DetectAlone];
+
     /// The name in tables of kernels.
     pub fn row_name(self) -> String {
         match self {
             Self::Step(kind) => format!("step.{}", kind.name()),
-            Self::Detect => "detect".into(),
+            Self::StepApart => "step.apart".into(),
+            Self::Detect => "detect.fused".into(),
+            Self::DetectSingle => "detect.single".into(),
+            Self::DetectApart => "detect.apart".into(),
+            Self::DetectAlone => "detect.alone".into(),
         }
     }
 
@@ -154,9 +174,11 @@ impl Workload {
         match self {
             Self::Step(Kind::Match) => format!("batch {}, {} points", config.matching.batch, config.matching.points),
             Self::Step(Kind::Joint) => format!("{k} landmarks, batch {}", config.joint.batch),
-            Self::Step(Kind::Single) => format!("{k} landmarks, batch {}", config.single.batch),
+            Self::Step(Kind::Single) | Self::StepApart => format!("{k} landmarks, batch {}", config.single.batch),
             Self::Step(Kind::Fused) => format!("{k} landmarks, batch {}", config.fuse.batch),
-            Self::Detect => format!("{k} landmarks, {} views", config.views),
+            Self::Detect | Self::DetectSingle | Self::DetectApart | Self::DetectAlone => {
+                format!("{k} landmarks, {} views", config.views)
+            }
         }
     }
 
@@ -202,7 +224,7 @@ impl Workload {
                 let (everyone, labels) = ((0..settings.landmarks).collect(), labels(&dataset, &points));
                 let (single, crop) = (&config.single, &config.crop);
                 let mut training =
-                    SingleTraining::new(device, single, crop, &dataset, 0, everyone, labels, config.seed)?;
+                    SingleTraining::new(device, single, crop, &dataset, 0, everyone, labels, config.seed, 1.0)?;
                 work(named(training.trainer.program()), &mut |step| training.step(step).map(mean))
             }
             Self::Step(Kind::Fused) => {
@@ -213,42 +235,99 @@ impl Workload {
                 let mut training = FuseTraining::new(device, fuse, crop, &dataset, 0, &labels, &teacher, config.seed)?;
                 work(named(training.trainer.program()), &mut |step| training.step(step).map(mean))
             }
-            Self::Detect => {
-                let model = settings.model.clone().unwrap_or_else(|| settings.start(Kind::Fused));
+            Self::StepApart => {
+                let dataset = Dataset::new(&images, config.local_side);
+                let (single, crop) = (&config.single, &config.crop);
+                let start = |(k, labels)| {
+                    SingleTraining::new(device, single, crop, &dataset, 0, vec![k], vec![labels], config.seed, 1.0)
+                };
+                let each = labels(&dataset, &points).into_iter().enumerate().map(start);
+                let mut each = each.collect::<Result<Vec<SingleTraining>>>()?;
+                let programs = each.iter().flat_map(|training| named(training.trainer.program())).collect();
+                let mut losses = Vec::new();
+                work(programs, &mut |step| {
+                    losses.clear();
+                    each.iter_mut().try_for_each(|training| training.step(step).map(|loss| losses.extend(loss)))?;
+                    Ok(mean(&losses))
+                })
+            }
+            Self::Detect | Self::DetectSingle => {
+                let kind = if self == Self::Detect { Kind::Fused } else { Kind::Single };
+                let given = settings.model.clone().filter(|_| self == Self::Detect);
+                let model = given.unwrap_or_else(|| settings.start(kind));
                 let programs = detection(&model.header, &images[..1])?;
                 let mut detector = Detector::new(model, device);
                 work(programs, &mut |step| detector.detect(&images[step % images.len()]).map(|_| None))
+            }
+            Self::DetectAlone => {
+                let single = settings.alone().start(Kind::Single);
+                let programs = detection(&single.header, &images[..1])?;
+                let mut each: Vec<Detector> =
+                    (0..settings.landmarks).map(|_| Detector::new(single.clone(), device)).collect();
+                work(vec![programs; settings.landmarks].concat(), &mut |step| {
+                    each.iter_mut().try_for_each(|detector| detector.detect(&images[step % images.len()]).map(drop))?;
+                    Ok(None)
+                })
+            }
+            Self::DetectApart => {
+                let (matching, single) = (settings.start(Kind::Match), settings.alone().start(Kind::Single));
+                let mut programs = detection(&matching.header, &images[..1])?;
+                let closer = detection(&single.header, &images[..1])?.pop();
+                programs.extend(std::iter::repeat_n(closer, settings.landmarks).flatten());
+                let mut matcher = Detector::new(matching, device);
+                let mut each: Vec<Detector> =
+                    (0..settings.landmarks).map(|_| Detector::new(single.clone(), device)).collect();
+                work(programs, &mut |step| {
+                    let image = &images[step % images.len()];
+                    let (coarse, local) = (matcher.detect(image)?, Dataset::new([image], config.local_side));
+                    let look = |(detector, coarse): (&mut Detector, _)| detector.closer(&local, &[coarse]).map(drop);
+                    each.iter_mut().zip(coarse).try_for_each(look)?;
+                    Ok(None)
+                })
             }
         }
     }
 }
 
+/// The parameters of all programs together, and the bytes that they need beside the stored images.
+pub(super) fn demand(programs: &Programs) -> (usize, u64) {
+    let images = |program: &Program| 4 * program.regions.get(&Region::Data).map_or(0, |&len| len as u64);
+    let programs = programs.iter().map(|(_, program)| program);
+    let bytes = programs.clone().map(|program| program.total_bytes() - images(program)).sum();
+    (programs.map(|program| program.parameters).sum(), bytes)
+}
+
 /// The programs of a model's detection, on an image of this size: the matcher's, and what looks closer.
 pub fn detection(header: &Header, images: &[GrayImage]) -> Result<Programs> {
     let (config, k) = (&header.config, header.landmarks.len());
-    let global = Dataset::new(images, config.global_side).shape();
+    let global = Dataset::new(images, config.global_side);
     let local = || Dataset::new(images, config.local_side).shape();
+    let mut programs = Vec::new();
+    if header.kind != Kind::Joint {
+        programs.push(("detect.match".into(), config.matching.look_program(global.shape())?));
+        programs.push(("detect.locate".into(), config.matching.locate_program([global.width, global.height], k)?));
+    }
     let closer = match header.kind {
         Kind::Match => None,
-        Kind::Joint => Some(config.joint.look_program(global, k, 1)?),
+        Kind::Joint => Some(config.joint.look_program(global.shape(), k, 1)?),
         Kind::Single | Kind::Fused => Some(config.crop.look_program(local(), Region::Ema, header.extents(), k, 1)?),
     };
-    let matcher = match header.kind {
-        Kind::Joint => None,
-        _ => Some(("detect.match".into(), config.matching.locate_program(global, k)?)),
-    };
-    let closer = closer.map(|program| (format!("detect.{}", header.kind.name()), program));
-    Ok(matcher.into_iter().chain(closer).collect())
+    programs.extend(closer.map(|program| (format!("detect.{}", header.kind.name()), program)));
+    Ok(programs)
 }
 
 /// Every landmark's labels: where the phantoms have it.
 fn labels(dataset: &Dataset, points: &[Vec<Point>]) -> Vec<PseudoLabels> {
     let stored = |k: usize| (0..points.len()).map(|image| dataset.stored(image, points[image][k])).collect();
-    let label =
-        |k| PseudoLabels { points: stored(k), weights: vec![1.0; points.len()], expected: vec![None; points.len()] };
+    let label = |k| PseudoLabels {
+        points: stored(k),
+        weights: vec![1.0; points.len()],
+        trust: vec![1.0; points.len()],
+        expected: vec![None; points.len()],
+    };
     (0..points.first().map_or(0, Vec::len)).map(label).collect()
 }
 
-fn mean(losses: Vec<f64>) -> Option<f64> {
+fn mean(losses: &[f64]) -> Option<f64> {
     Some(losses.iter().sum::<f64>() / losses.len().max(1) as f64)
 }

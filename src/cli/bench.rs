@@ -1,6 +1,6 @@
 //! `onemark bench`: how fast each kernel and each program is on a device, and whether it is right.
 
-use super::progress::{Meter, stopped, watch_interrupts};
+use super::progress::{stopped, watch_interrupts};
 use crate::bench::case::{BenchCase, cases};
 use crate::bench::compare::{compare, slower};
 use crate::bench::format::{Format, Results};
@@ -9,7 +9,7 @@ use crate::bench::peak::Peaks;
 use crate::bench::roofline::roofline;
 use crate::bench::row::Dtype;
 use crate::bench::shape;
-use crate::bench::suite::Suite;
+use crate::bench::suite::{HOST, Suite};
 use crate::bench::workload::{Settings, Workload};
 use crate::data::files::write_atomic;
 use crate::kernel::Op;
@@ -22,7 +22,8 @@ use std::time::Duration;
 /// Measure kernels and programs.
 ///
 /// Without --shape and --case, each kernel at the shapes that cost the default configuration most, two reference
-/// convolutions, and a step of each method and the detection of an image. Results go to stdout.
+/// convolutions, and a step of each method and the detection of an image; on a GPU also what the host alone needs for those.
+/// Results go to stdout.
 #[derive(clap::Args)]
 pub struct Args {
     /// Only rows whose kernel's name contains one of these.
@@ -173,7 +174,11 @@ fn workloads(args: &Args) -> Vec<Workload> {
         || args.cold
         || args.dtype == Dtype::F64
         || args.variant.as_ref().is_some_and(|name| name != "all");
-    Workload::ALL.into_iter().filter(|w| !kernels_only && wanted(args, &w.row_name())).collect()
+    Workload::ALL
+        .into_iter()
+        .chain(Workload::APART)
+        .filter(|w| !kernels_only && wanted(args, &(w.row_name() + HOST)))
+        .collect()
 }
 
 fn wanted(args: &Args, name: &str) -> bool {
@@ -203,7 +208,7 @@ fn measure(
     let mut results =
         Results { onemark: env!("CARGO_PKG_VERSION").into(), peaks: suite.peaks.clone(), rows: Vec::new() };
     let mut wrong = Vec::new();
-    let (mut meter, mut done, total) = (Meter::new(args.compute.quiet), 0, kernels.len() + workloads.len());
+    let (mut meter, mut done, total) = (args.compute.meter(), 0, kernels.len() + workloads.len());
     let mut begin = |done: &mut usize| {
         *done += 1;
         meter.show(Progress { stage: "bench", done: *done, total, loss: None });
@@ -230,7 +235,10 @@ fn measure(
     }
     for &workload in workloads {
         begin(&mut done)?;
-        results.rows.push(suite.workload(workload, settings)?);
+        if wanted(args, &workload.row_name()) {
+            results.rows.push(suite.workload(workload, settings)?);
+        }
+        results.rows.extend(suite.host(workload, settings)?);
     }
     match &args.variant {
         Some(name) if results.rows.is_empty() && wrong.is_empty() => {

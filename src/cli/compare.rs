@@ -4,13 +4,14 @@ use super::contest::{Named, Summary, contest, seesaw};
 use super::demo::{conclusion, table};
 use super::eval::Length;
 use super::pages;
-use super::progress::{Meter, watch_interrupts};
+use super::progress::watch_interrupts;
 use super::pseudo_labels;
 use super::run_info::RunInfo;
 use crate::data::files::write_atomic;
-use crate::data::images::expand_inputs;
-use crate::data::labels::Labels;
-use crate::device::Device;
+use crate::data::images::Image;
+use crate::data::inputs::expand_inputs;
+use crate::data::labels::formats::Images;
+use crate::data::labels::{Labels, scale_spacing};
 use crate::eval::{Options, Spacing};
 use crate::learn::checkpoint::RunDir;
 use crate::learn::pipeline::Observer;
@@ -35,7 +36,7 @@ pub struct Args {
     /// Images: files, folders or patterns; those that the truth does not name are left out.
     #[arg(long, value_name = "IMAGES", required = true, num_args = 1..)]
     images: Vec<String>,
-    /// Their annotations, a landmark file.
+    /// Their annotations: a landmark file of any format that `onemark convert` knows.
     #[arg(long, value_name = "FILE")]
     truth: PathBuf,
     #[command(flatten)]
@@ -51,11 +52,11 @@ pub struct Args {
 pub fn run(args: Args) -> Result<u8> {
     watch_interrupts(args.compute.quiet);
     let Args { run, images, truth, length, out, compute } = args;
-    let (out, spacing) = (out.unwrap_or_else(|| run.join("compare")), length.spacing());
+    let out = out.unwrap_or_else(|| run.join("compare"));
+    let spacing = |truth: &Labels| length.spacing(&Labels::default(), truth, |text| compute.note(text));
     compute.install(|| {
-        let device = compute.select()?;
-        let mut meter = Meter::new(compute.quiet);
-        let result = compare(&run, &images, &truth, spacing, &out, &device, &mut meter);
+        let mut meter = compute.meter();
+        let result = compare(&run, &images, &truth, spacing, &out, &compute, &mut meter);
         meter.close();
         let (summary, table) = result?;
         if compute.json {
@@ -72,29 +73,37 @@ fn compare(
     run: &Path,
     inputs: &[String],
     truth_path: &Path,
-    spacing: Spacing,
+    spacing: impl FnOnce(&Labels) -> Spacing,
     out: &Path,
-    device: &Device,
+    compute: &super::Compute,
     observer: &mut dyn Observer,
 ) -> Result<(Summary, String)> {
+    let device = &compute.select()?;
     let start = Instant::now();
     let (run, info) = (RunDir::open(run), RunInfo::read(run)?);
     let to = RunDir::create(out)?;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut known = Labels::read(truth_path)?.select(&info.landmarks);
+    let paths = expand_inputs(inputs)?;
+    let mut known = compute.read_labels(truth_path, &Images::of_files(&paths))?.select(&info.landmarks);
     // The template itself is no test: its truth was the training's one annotation.
     known.rows.retain(|row| row.image != info.template);
-    let paths = expand_inputs(inputs)?.into_iter().filter(|path| known.row(&name(path)).is_some());
+    let paths = paths.into_iter().filter(|path| known.row(&name(path)).is_some());
     let paths: Vec<PathBuf> = paths.collect();
-    let images = super::file_names(&paths)?.into_iter().zip(super::read_images(&paths)?);
-    let images: Vec<Named> = images.map(|(name, image)| Named { name, image }).collect();
+    let mut images = Vec::new();
+    for (name, Image { gray, spacing }) in super::file_names(&paths)?.into_iter().zip(super::read_images(&paths)?) {
+        let size = (gray.width as f64, gray.height as f64);
+        if let Some(row) = known.rows.iter_mut().find(|row| row.image == name) {
+            row.spacing = row.spacing.or(spacing.map(|spacing| scale_spacing(spacing, size, row.size())));
+        }
+        images.push(Named { name, image: gray });
+    }
     let rows = known.rows.iter().filter(|row| images.iter().any(|named| named.name == row.image)).cloned().collect();
     let truth = Labels { names: known.names.clone(), rows };
     if images.is_empty() {
         return Err(Error::input(truth_path, "has no row for any of the images (the template does not count)"));
     }
 
-    let options = Options { spacing, truth_path: truth_path.into(), ..Options::default() };
+    let options = Options { spacing: spacing(&known), truth_path: truth_path.into(), ..Options::default() };
     let template = info.images.iter().find(|image| image.name == info.template);
     let template = template.ok_or_else(|| Error::input(run.file(RunInfo::FILE), "does not list its own template"))?;
     let size = (template.width as f64, template.height as f64);
@@ -125,6 +134,7 @@ fn compare(
     };
     let unit = match options.spacing {
         Spacing::MmPerPixel(mm) => mm,
+        Spacing::Stated => info.spacing.unwrap_or(1.0),
         // Millimetres that differ by image have no one length for a training curve.
         Spacing::Pixels | Spacing::Between { .. } => 1.0,
     };

@@ -2,7 +2,7 @@
 
 use crate::data::gray::GrayImage;
 use crate::data::labels::{LabelRow, Labels, scale_point};
-use crate::detect::{Detection, Detector};
+use crate::detect::{Detector, Landmark};
 use crate::device::Device;
 use crate::eval::{Evaluation, Options, evaluate};
 use crate::learn::augment::Point;
@@ -24,14 +24,15 @@ pub struct Named {
 }
 
 impl Named {
-    /// Detections in the image as a row of labels.
-    pub fn row(&self, found: &[Detection]) -> LabelRow {
+    /// Landmarks found in the image as a row of labels.
+    pub fn row(&self, found: &[Landmark]) -> LabelRow {
         LabelRow {
             image: self.name.clone(),
             width: self.image.width as u32,
             height: self.image.height as u32,
-            points: found.iter().map(|d| Some(d.point)).collect(),
-            scores: found.iter().map(|d| Some(d.score)).collect(),
+            points: found.iter().map(|landmark| Some(landmark.point)).collect(),
+            scores: found.iter().map(|landmark| Some(landmark.score)).collect(),
+            ..LabelRow::default()
         }
     }
 }
@@ -157,7 +158,7 @@ fn copy(names: &[String], size: (f64, f64), annotation: &[Point], images: &[Name
             .iter()
             .map(|&p| Some(scale_point(p, size, (image.width as f64, image.height as f64))))
             .collect(),
-        scores: vec![],
+        ..LabelRow::default()
     };
     Labels { names: names.to_vec(), rows: images.iter().map(row).collect() }
 }

@@ -1,7 +1,7 @@
 //! `onemark demo`: the whole job on procedural phantoms of a hand, from one annotated image to a fused detector.
 
 use super::contest::{Contender, Named, Summary, contest, seesaw};
-use super::progress::{Meter, watch_interrupts};
+use super::progress::watch_interrupts;
 use super::run_info::RunInfo;
 use super::{pages, pseudo_labels};
 use crate::data::gray::GrayImage;
@@ -60,7 +60,7 @@ fn phantoms(seed: u64, indices: std::ops::Range<usize>) -> Set {
                 width: width as u32,
                 height: height as u32,
                 points: phantom.points.into_iter().map(Some).collect(),
-                scores: vec![],
+                ..LabelRow::default()
             };
             (Named { name, image: GrayImage { width, height, pixels: phantom.pixels } }, row)
         })
@@ -91,7 +91,7 @@ pub fn run(args: Args) -> Result<u8> {
     let Args { out, seed, compute } = args;
     compute.install(|| {
         let device = compute.select()?;
-        let mut meter = Meter::new(compute.quiet);
+        let mut meter = compute.meter();
         let result = demo(&out, &device, seed, &mut meter);
         meter.close();
         let (summary, table) = result?;

@@ -1,12 +1,14 @@
 //! `onemark detect`: weights and images in, landmarks out.
 
-use super::progress::{Meter, stopped, watch_interrupts};
+use super::progress::{stopped, watch_interrupts};
 use super::sheet::Sheet;
 use crate::data::files::remove_leftovers;
 use crate::data::gray::GrayImage;
-use crate::data::images::{expand_inputs, read_gray, write_png_rgb};
+use crate::data::images::{Image, read_gray, read_image, write_png_rgb};
+use crate::data::inputs::expand_inputs;
+use crate::data::labels::formats::{self, Format};
 use crate::data::labels::{LabelRow, scale_point};
-use crate::detect::{Detection, Detector};
+use crate::detect::{Detector, Landmark};
 use crate::learn::pipeline::Progress;
 use crate::model::Model;
 use crate::report::overlay::{OverlayPoint, overlay};
@@ -19,20 +21,26 @@ use std::time::Instant;
 
 /// Find landmarks in images.
 ///
-/// Positions are in pixels of each image as stored, pixel centres at integers, with scores in [0, 1].
+/// Positions are in pixels of each image as a viewer shows it, turned upright, pixel centres at integers, with scores in [0, 1].
+/// Where the image says how many millimetres a pixel has (DICOM), so do the columns pixel_width_mm and pixel_height_mm.
 /// FILE is written after the first image and every few seconds; until all images are done, FILE.resume.json beside it says
-/// what --resume may keep.
+/// what --resume may keep. In other formats than .csv and .json, FILE is written at the end, and until all images are done
+/// the landmarks are in FILE.resume.csv.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Images: files, folders or patterns such as 'scans/*.png' (PNG, JPEG, TIFF, BMP).
+    /// Images: files, folders or patterns such as 'scans/*.png' (PNG, JPEG, TIFF, BMP, DICOM); `-` reads more of them from stdin, one
+    /// a line.
     #[arg(required = true)]
     images: Vec<String>,
     /// Weights that `onemark train` wrote.
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
-    /// Where the landmarks go, .csv or .json; replaced if it is there.
+    /// Where the landmarks go. A file is replaced if it is there, those of a folder only with --resume.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Format of FILE, where its ending does not tell; `onemark convert --help` describes them.
+    #[arg(long, value_name = "FORMAT", value_parser = super::convert::writable(), hide_possible_values = true)]
+    format: Option<&'static Format>,
     /// Folder for a picture of each image with its landmarks, none of the images' own; 1200 pixels long at most.
     #[arg(long, value_name = "DIR")]
     overlay: Option<PathBuf>,
@@ -41,6 +49,20 @@ pub struct Args {
     resume: bool,
     #[command(flatten)]
     compute: super::Compute,
+}
+
+/// The images that are named, with those that stdin lists in the place of `-`.
+fn listed(images: &[String]) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for image in images {
+        if image == "-" {
+            let text = std::io::read_to_string(std::io::stdin()).map_err(|e| Error::io("stdin", "read", e))?;
+            all.extend(text.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(String::from));
+        } else {
+            all.push(image.clone());
+        }
+    }
+    Ok(all)
 }
 
 /// Longer side of a picture, at most.
@@ -81,10 +103,19 @@ pub fn run(args: Args) -> Result<u8> {
 
 fn detect(args: &Args) -> Result<u8> {
     let start = Instant::now();
-    check_out(&args.out)?;
+    let format = args.format.map_or_else(|| Format::of_ending(&args.out), Ok)?;
+    check_out(&args.out, format)?;
     let model = Model::read(&args.weights)?;
     let jobs = jobs(args)?;
-    let mut sheet = Sheet::new(&args.out, &args.weights, &model.header.landmarks)?;
+    let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+    let files = formats::targets(&args.out, format, &model.header.landmarks, &names)?;
+    if !args.resume && files != [args.out.clone()] {
+        formats::refuse_existing(&files)?;
+    }
+    // Rows are kept natively until all images are done: other formats lose what --resume needs.
+    let direct = format.is_native() && Format::of_ending(&args.out).is_ok_and(|of| of.name == format.name);
+    let rows = if direct { args.out.clone() } else { beside(&args.out) };
+    let mut sheet = Sheet::new(&rows, &args.weights, &model.header.landmarks)?;
     if args.resume
         && let Some(why) = sheet.resume(&jobs)?
     {
@@ -104,8 +135,17 @@ fn detect(args: &Args) -> Result<u8> {
     let saved = sheet.save(&jobs); // whatever stopped it
     let failed = looked?;
     saved?;
+    let found = sheet.labels(&jobs);
+    if !direct && !found.rows.is_empty() {
+        let kept = |e: Error| Error::input(&args.out, format!("not written, but {} is: {e}", rows.display()));
+        let notes = formats::write(&found, &args.out, format, None).map_err(kept)?;
+        notes.iter().for_each(|note| args.compute.note(format!("{}: {note}", args.out.display())));
+    }
     if failed.is_empty() {
         sheet.complete()?;
+        if !direct {
+            std::fs::remove_file(&rows).map_err(|e| Error::io(&rows, "remove", e))?;
+        }
     }
     let summary = Summary {
         out: args.out.clone(),
@@ -141,19 +181,19 @@ fn redraw(done: &[&Job], sheet: &mut Sheet) -> Result<()> {
 /// Looks at images one by one; returns those that cannot be read.
 fn look(args: &Args, model: Model, todo: &[&Job], jobs: &[Job], sheet: &mut Sheet) -> Result<Vec<Failure>> {
     let mut detector = Detector::new(model, &args.compute.select()?);
-    let mut meter = Meter::new(args.compute.quiet);
+    let mut meter = args.compute.meter();
     let (mut done, mut failed) = (0, Vec::new());
     for batch in todo.chunks(READ_AHEAD) {
-        let images: Vec<Result<GrayImage>> = batch.par_iter().map(|job| read_gray(&job.path)).collect();
+        let images: Vec<Result<Image>> = batch.par_iter().map(|job| read_image(&job.path)).collect();
         for (job, image) in batch.iter().zip(images) {
             if stopped() {
                 return Err(Error::Interrupted);
             }
             match image {
                 Ok(image) => {
-                    let row = row(&job.name, &image, &detector.detect(&image)?);
+                    let row = row(&job.name, &image, &detector.detect(&image.gray)?);
                     if let Some(path) = &job.overlay {
-                        draw(path, &image, sheet.names(), &row)?;
+                        draw(path, &image.gray, sheet.names(), &row)?;
                     }
                     sheet.add(job, row, jobs)?;
                 }
@@ -170,13 +210,16 @@ fn look(args: &Args, model: Model, todo: &[&Job], jobs: &[Job], sheet: &mut Shee
     Ok(failed)
 }
 
+/// Where the rows are until all images are done, where that is not FILE itself.
+fn beside(out: &Path) -> PathBuf {
+    let mut name = out.components().as_path().to_path_buf().into_os_string(); // without a slash at the end
+    name.push(".resume.csv");
+    name.into()
+}
+
 /// What would only fail after the first image.
-fn check_out(out: &Path) -> Result<()> {
-    let known = out.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv") || e.eq_ignore_ascii_case("json"));
-    if !known {
-        return Err(Error::Usage(format!("--out {}: must end in .csv or .json", out.display())));
-    }
-    if out.is_dir() {
+fn check_out(out: &Path, format: &Format) -> Result<()> {
+    if out.is_dir() && !format.per_image {
         return Err(Error::input(out, "a folder, but a file is to be written here"));
     }
     let folder = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -211,7 +254,7 @@ impl Job {
 }
 
 fn jobs(args: &Args) -> Result<Vec<Job>> {
-    let paths = expand_inputs(&args.images)?;
+    let paths = expand_inputs(&listed(&args.images)?)?;
     if let Some(folder) = &args.overlay {
         check_overlay(folder, &paths)?;
     }
@@ -237,16 +280,14 @@ fn jobs(args: &Args) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
-fn row(name: &str, image: &GrayImage, found: &[Detection]) -> LabelRow {
-    // Finite weights may still overflow: such a landmark is missing, not somewhere.
-    let point = |d: &Detection| d.point.iter().all(|v| v.is_finite()).then_some(d.point);
-    let score = |d: &Detection| Some(if point(d).is_some() { d.score.clamp(0.0, 1.0) } else { 0.0 });
+fn row(name: &str, image: &Image, found: &[Landmark]) -> LabelRow {
     LabelRow {
         image: name.into(),
-        width: image.width as u32,
-        height: image.height as u32,
-        points: found.iter().map(point).collect(),
-        scores: found.iter().map(score).collect(),
+        width: image.gray.width as u32,
+        height: image.gray.height as u32,
+        spacing: image.spacing,
+        points: found.iter().map(|landmark| Some(landmark.point)).collect(),
+        scores: found.iter().map(|landmark| Some(landmark.score)).collect(),
     }
 }
 

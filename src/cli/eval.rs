@@ -1,15 +1,17 @@
 //! `onemark eval`: predictions against truth.
 
 use crate::data::files::write_atomic;
-use crate::data::labels::Labels;
-use crate::eval::{Options, Spacing, evaluate};
+use crate::data::labels::formats::{Images, LabelFile};
+use crate::data::labels::{Labels, is_square};
+use crate::eval::{Options, Spacing, evaluate, stated_spacings};
 use crate::{Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Compare detections with annotations: mean radial error and detection rates.
 ///
-/// Both files are landmark files (.csv or .json). Lengths are pixels of the truth's images, or millimetres with a spacing.
-/// Predictions made on the same images at another size are scaled.
+/// Both are landmark files of any format that `onemark convert` knows. Lengths are pixels of the truth's images, or
+/// millimetres with a spacing: an option's, else the one that either file states for every image, as detections in DICOM do.
+/// Predictions made on the same images at another size are scaled; a file that holds no image sizes is taken to be of the other's.
 #[derive(clap::Args)]
 pub struct Args {
     /// The detections.
@@ -46,9 +48,27 @@ pub struct Length {
 }
 
 impl Length {
-    /// Pixels, unless a length was given.
-    pub fn spacing(self) -> Spacing {
-        self.spacing.map(Spacing::MmPerPixel).or(self.spacing_from).unwrap_or_default()
+    /// What was asked for, else what the files state for every image, else pixels; notes what contradicts it.
+    pub fn spacing(self, pred: &Labels, truth: &Labels, note: impl Fn(String)) -> Spacing {
+        let images = stated_spacings(pred, truth);
+        let stated = || images.iter().filter_map(|&(image, spacing)| Some((image, spacing?)));
+        if let Some(mm) = self.spacing {
+            if let Some((image, [x, y])) = stated().find(|&(_, spacing)| !is_square(spacing, mm)) {
+                note(format!("--spacing {mm} is taken, though {image} has pixels of {x} x {y} mm"));
+            }
+            return Spacing::MmPerPixel(mm);
+        }
+        if let Some(between) = self.spacing_from {
+            return between;
+        }
+        match stated().count() {
+            0 => Spacing::Pixels,
+            all if all == images.len() => Spacing::Stated,
+            some => {
+                note(format!("{some} of {} images state a spacing: lengths are in pixels", images.len()));
+                Spacing::Pixels
+            }
+        }
     }
 }
 
@@ -61,8 +81,9 @@ fn spacing_from(text: &str) -> Result<Spacing, String> {
 }
 
 pub fn run(args: Args) -> Result<u8> {
+    let (pred, truth) = read_both(&args.pred, &args.truth)?;
     let options = Options {
-        spacing: args.length.spacing(),
+        spacing: args.length.spacing(&pred, &truth, super::note),
         thresholds: args.thresholds,
         skip: args.skip,
         allow_missing: args.allow_missing,
@@ -70,7 +91,6 @@ pub fn run(args: Args) -> Result<u8> {
         truth_path: args.truth,
         ..Options::default()
     };
-    let (pred, truth) = (Labels::read(&options.pred_path)?, Labels::read(&options.truth_path)?);
     // Over nothing in common the table would be all missed points.
     if !truth.names.iter().any(|name| pred.names.contains(name)) {
         let cause = format!(
@@ -86,4 +106,25 @@ pub fn run(args: Args) -> Result<u8> {
     }
     super::print(evaluation.to_table())?;
     Ok(0)
+}
+
+/// The labels of both files, whatever their formats. A file that holds no image sizes is read with those of the other.
+fn read_both(pred: &Path, truth: &Path) -> Result<(Labels, Labels)> {
+    let (pred_file, truth_file) = (LabelFile::open(pred, None)?, LabelFile::open(truth, None)?);
+    let read = |file: &LabelFile, path: &Path, images: &Images, of: &Path| {
+        let found = file.read(images, None)?;
+        let assumed = (!file.format().holds.sizes).then(|| format!("image sizes are those of {}", of.display()));
+        found.notes.iter().chain(&assumed).for_each(|note| super::note(format!("{}: {note}", path.display())));
+        Ok::<_, Error>(found)
+    };
+    if !pred_file.format().holds.sizes {
+        let truth_labels = read(&truth_file, truth, &Images::default(), pred)?.labels;
+        return Ok((read(&pred_file, pred, &Images::of_labels(&truth_labels), truth)?.labels, truth_labels));
+    }
+    let pred_labels = read(&pred_file, pred, &Images::default(), truth)?.labels;
+    let found = read(&truth_file, truth, &Images::of_labels(&pred_labels), pred)?;
+    match found.unknown_images {
+        0 => Ok((pred_labels, found.labels)),
+        n => Err(Error::input(pred, format!("no rows for {n} of the images in {}", truth.display()))),
+    }
 }

@@ -79,8 +79,8 @@ struct Finished {
 #[derive(Serialize)]
 struct Stand {
     stage: String,
-    /// First landmark of the group that trains.
-    group: usize,
+    /// Round, first landmark and number of landmarks of the part that trains.
+    at: [usize; 3],
     step: usize,
     steps: usize,
 }
@@ -211,12 +211,8 @@ fn describe_run(path: &Path) -> Result<Run> {
     let mut checkpoint = None;
     for kind in Kind::ALL {
         let stand = dir.checkpoint(kind.name())?;
-        checkpoint = checkpoint.or(stand.map(|c| Stand {
-            steps: steps(&config, kind),
-            stage: c.stage,
-            group: c.group,
-            step: c.step,
-        }));
+        checkpoint =
+            checkpoint.or(stand.map(|c| Stand { steps: steps(&config, kind), stage: c.stage, at: c.at, step: c.step }));
     }
     Ok(Run {
         run: path.into(),

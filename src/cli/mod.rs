@@ -2,16 +2,23 @@
 //!
 //! Results go to stdout or into files, everything else to stderr. A failure is one line on stderr and an exit code.
 
+mod annotate;
 mod bench;
 mod compare;
+mod completions;
 mod config;
 mod contest;
+mod convert;
 mod demo;
 mod detect;
 mod devices;
+mod doctor;
 mod eval;
 mod export;
+mod init;
 mod inspect;
+mod man;
+mod merge;
 mod pages;
 mod profile;
 mod progress;
@@ -20,8 +27,9 @@ mod run_info;
 mod sheet;
 mod train;
 
-use crate::data::gray::GrayImage;
-use crate::data::images::read_gray;
+use crate::data::images::{Image, read_image};
+use crate::data::labels::Labels;
+use crate::data::labels::formats::{Images, LabelFile};
 use crate::device::Device;
 use crate::timing;
 use crate::{Error, Result};
@@ -46,30 +54,44 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Annotate(annotate::Args),
     Train(train::Args),
+    Merge(merge::Args),
     Detect(detect::Args),
     Eval(eval::Args),
     Compare(compare::Args),
+    Convert(convert::Args),
     Bench(bench::Args),
     Profile(profile::Args),
     Devices(devices::Args),
     Inspect(inspect::Args),
     Export(export::Args),
+    Init(init::Args),
+    Doctor(doctor::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Does what the arguments say; returns the exit code.
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::Demo(args) => demo::run(args),
+        Command::Annotate(args) => annotate::run(args),
         Command::Train(args) => train::run(args),
+        Command::Merge(args) => merge::run(args),
         Command::Detect(args) => detect::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Convert(args) => convert::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Profile(args) => profile::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Export(args) => export::run(args),
+        Command::Init(args) => init::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     }
 }
 
@@ -85,6 +107,9 @@ pub struct Compute {
     /// Say nothing on stderr but errors.
     #[arg(long, short)]
     pub quiet: bool,
+    /// Progress on stderr: a line for people, or a JSON object a line for programs.
+    #[arg(long, value_enum, default_value = "text", value_name = "FORM", conflicts_with = "quiet")]
+    pub progress: progress::Form,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
@@ -103,6 +128,18 @@ impl Compute {
         let (device, why) = Device::select(&self.device)?;
         self.note(format!("device: {why}"));
         Ok(if traced() { device.observed(Arc::new(trace)) } else { device })
+    }
+
+    /// What shows how far the work is.
+    pub fn meter(&self) -> progress::Meter {
+        progress::Meter::new(if self.quiet { None } else { Some(self.progress) })
+    }
+
+    /// Labels of any format; says what was left out or assumed.
+    pub fn read_labels(&self, path: &Path, images: &Images) -> Result<Labels> {
+        let found = LabelFile::open(path, None)?.read(images, None)?;
+        found.notes.iter().for_each(|note| self.note(format!("{}: {note}", path.display())));
+        Ok(found.labels)
     }
 
     /// A line on stderr, unless quiet.
@@ -171,8 +208,8 @@ pub fn command_line() -> String {
 }
 
 /// Reads images side by side; fails with the first that cannot be read.
-pub fn read_images(paths: &[PathBuf]) -> Result<Vec<GrayImage>> {
-    let images: Vec<Result<GrayImage>> = paths.par_iter().map(read_gray).collect();
+pub fn read_images(paths: &[PathBuf]) -> Result<Vec<Image>> {
+    let images: Vec<Result<Image>> = paths.par_iter().map(read_image).collect();
     images.into_iter().collect()
 }
 

@@ -26,9 +26,19 @@ pub fn stopped() -> bool {
     STOPPED.load(Ordering::SeqCst)
 }
 
-/// One line: redrawn on a terminal, else another one every ten seconds and at the end of a stage.
+/// How progress is told.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// One line: redrawn on a terminal, else another one every ten seconds and at the end of a stage.
+    Text,
+    /// An object a line, once a second and at the end of a stage: stage, done, total, loss, seconds, eta_seconds.
+    Json,
+}
+
+/// Tells how far the work is.
 pub struct Meter {
-    quiet: bool,
+    /// None says nothing.
+    form: Option<Form>,
     terminal: bool,
     stage: String,
     /// Steps done when last told; fewer begin another part of the stage.
@@ -41,17 +51,15 @@ pub struct Meter {
 }
 
 impl Meter {
-    pub fn new(quiet: bool) -> Self {
+    pub fn new(form: Option<Form>) -> Self {
         let now = Instant::now();
-        let terminal = std::io::stderr().is_terminal();
-        Self { quiet, terminal, stage: String::new(), done: 0, start: (now, 0), shown: now, open: false }
+        let terminal = form == Some(Form::Text) && std::io::stderr().is_terminal();
+        Self { form, terminal, stage: String::new(), done: 0, start: (now, 0), shown: now, open: false }
     }
 
     /// Shows how far a stage is, not too often.
     pub fn show(&mut self, progress: Progress) {
-        if self.quiet {
-            return;
-        }
+        let Some(form) = self.form else { return };
         let Progress { stage, done, total, .. } = progress;
         if stage != self.stage || done < self.done {
             self.close();
@@ -60,12 +68,20 @@ impl Meter {
             self.shown = Instant::now();
         }
         self.done = done;
-        let pause = if self.terminal { Duration::from_millis(100) } else { Duration::from_secs(10) };
+        let pause = match form {
+            Form::Json => Duration::from_secs(1),
+            Form::Text if self.terminal => Duration::from_millis(100),
+            Form::Text => Duration::from_secs(10),
+        };
         if done < total && self.shown.elapsed() < pause {
             return;
         }
         self.shown = Instant::now();
-        let line = line(progress, self.start.0.elapsed(), self.start.1);
+        let (elapsed, before) = (self.start.0.elapsed(), self.start.1);
+        let line = match form {
+            Form::Text => line(progress, elapsed, before),
+            Form::Json => object(progress, elapsed, before),
+        };
         let mut stderr = std::io::stderr();
         let _ = match self.terminal {
             true => write!(stderr, "\r{line}\x1b[K").and_then(|()| stderr.flush()),
@@ -108,11 +124,23 @@ fn line(Progress { stage, done, total, loss }: Progress, elapsed: Duration, befo
         line += &format!("  loss {loss:.4}");
     }
     line += &format!("  {}", clock(elapsed.as_secs_f64()));
-    let pace = elapsed.as_secs_f64() / done.saturating_sub(before).max(1) as f64;
     if done < total {
-        line += &format!("  ETA {}", clock(pace * (total - done) as f64));
+        line += &format!("  ETA {}", clock(rest(done, total, elapsed, before)));
     }
     line
+}
+
+fn object(Progress { stage, done, total, loss }: Progress, elapsed: Duration, before: usize) -> String {
+    let (seconds, eta_seconds) = (elapsed.as_secs_f64(), rest(done, total, elapsed, before));
+    serde_json::json!({
+        "stage": stage, "done": done, "total": total, "loss": loss, "seconds": seconds, "eta_seconds": eta_seconds
+    })
+    .to_string()
+}
+
+/// Seconds that what is left takes at the pace so far.
+fn rest(done: usize, total: usize, elapsed: Duration, before: usize) -> f64 {
+    elapsed.as_secs_f64() / done.saturating_sub(before).max(1) as f64 * total.saturating_sub(done) as f64
 }
 
 /// `m:ss` or `h:mm:ss`.
@@ -134,5 +162,10 @@ mod tests {
         let shown = line(progress, Duration::from_secs(100), 100);
         assert_eq!(shown, "single     150/200  75 %  loss 1.5000  1:40  ETA 1:40");
         assert_eq!(clock(3661.0), "1:01:01");
+        let told: serde_json::Value = serde_json::from_str(&object(progress, Duration::from_secs(100), 100)).unwrap();
+        assert_eq!(
+            (&told["stage"], &told["done"], &told["eta_seconds"]),
+            (&"single".into(), &150.into(), &100.0.into())
+        );
     }
 }

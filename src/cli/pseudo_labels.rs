@@ -67,7 +67,7 @@ fn labels(info: &RunInfo, point: &dyn Fn(usize, usize) -> Point) -> Labels {
         width: info.images[image].width as u32,
         height: info.images[image].height as u32,
         points: (0..info.landmarks.len()).map(|k| Some(point(image, k))).collect(),
-        scores: vec![],
+        ..LabelRow::default()
     };
     Labels { names: info.landmarks.clone(), rows: (0..info.images.len()).map(row).collect() }
 }

@@ -103,6 +103,14 @@ impl RunInfo {
         run.read_json(Self::FILE)
     }
 
+    /// Whether another describes the same task.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn same(&self, other: &Self) -> Result<(), String> {
+        self.difference(other).map_or(Ok(()), Err)
+    }
+
     /// What makes the other a description of another task.
     fn difference(&self, other: &Self) -> Option<String> {
         let (n, now) = (self.images.len(), other.images.len());

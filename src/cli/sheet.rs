@@ -137,16 +137,20 @@ impl Sheet {
         if due { self.save(jobs) } else { Ok(()) }
     }
 
-    /// Writes the rows in the order of the images, then those of other images that the file had; then their origin.
+    /// The rows in the order of the images, then those of other images that the file had.
+    pub fn labels(&self, jobs: &[Job]) -> Labels {
+        let asked: HashSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+        let first = jobs.iter().filter_map(|job| self.rows.get(&job.name));
+        let others = self.rows.values().filter(|row| !asked.contains(row.image.as_str()));
+        Labels { names: self.names.clone(), rows: first.chain(others).cloned().collect() }
+    }
+
+    /// Writes the rows, then their origin.
     pub fn save(&mut self, jobs: &[Job]) -> Result<()> {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let asked: HashSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
-        let first = jobs.iter().filter_map(|job| self.rows.get(&job.name));
-        let others = self.rows.values().filter(|row| !asked.contains(row.image.as_str()));
-        let labels = Labels { names: self.names.clone(), rows: first.chain(others).cloned().collect() };
-        labels.write(&self.out)?;
+        self.labels(jobs).write(&self.out)?;
         let origin = serde_json::to_vec(&self.origin).map_err(|e| Error::input(self.origin_file(), e.to_string()))?;
         write_atomic(self.origin_file(), &origin)?;
         self.saved = Some(Instant::now());

@@ -1,12 +1,14 @@
 //! `onemark train`: images and one annotation in, a run's folder with weights out.
 
 use super::contest::Named;
-use super::progress::{Meter, watch_interrupts};
+use super::progress::watch_interrupts;
 use super::run_info::RunInfo;
 use super::{config, pages};
 use crate::data::gray::GrayImage;
-use crate::data::images::expand_inputs;
-use crate::data::labels::{Labels, Point, same_shape, scale_point};
+use crate::data::images::Image;
+use crate::data::inputs::expand_inputs;
+use crate::data::labels::formats::Images;
+use crate::data::labels::{LabelRow, Labels, PixelSpacing, Point, is_square, same_shape, scale_point, scale_spacing};
 use crate::detect::Detector;
 use crate::device::Device;
 use crate::learn::checkpoint::{CONFIG, RunDir};
@@ -17,19 +19,20 @@ use crate::report::{Provenance, Report};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Learn a detector from images of which one is annotated.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Images: files, folders or patterns such as 'scans/*.png' (PNG, JPEG, TIFF, BMP).
+    /// Images: files, folders or patterns such as 'scans/*.png' (PNG, JPEG, TIFF, BMP, DICOM).
     #[arg(required = true)]
     images: Vec<String>,
     /// The annotated image: a path, or the file name of one of IMAGES.
     #[arg(long, value_name = "IMAGE")]
     template: PathBuf,
-    /// Landmark file (.csv or .json) with a row for the template; rows of other images are not used.
+    /// Landmark file of any format that `onemark convert` knows, with the template in it; other images in it are not used.
     #[arg(long, value_name = "FILE")]
     landmarks: PathBuf,
     /// Folder of the run: weights, settings, logs, checkpoint.
@@ -40,14 +43,28 @@ pub struct Args {
     /// What to train. `joint` is a baseline that only comparisons need; it can be left out, or added later with --resume.
     #[arg(long, value_name = "STAGE,..", value_delimiter = ',', default_value = "match,joint,single,fuse")]
     stages: Vec<Stage>,
+    /// Train single models of these landmarks alone, counted from 0, and leave them as a part that `onemark merge` puts beside
+    /// others; with --resume on a run that has its `match` stage.
+    #[arg(long, value_name = "FIRST..END", value_parser = part, requires = "resume")]
+    part: Option<Part>,
     /// Go on with the run in --out where it stopped, with its settings.
     #[arg(long)]
     resume: bool,
-    /// Millimetres a pixel of the images; kept in the weights.
+    /// Millimetres a pixel of the images; kept in the weights [default: what the template or its row says].
     #[arg(long, value_name = "MM")]
     spacing: Option<f64>,
     #[command(flatten)]
     compute: super::Compute,
+}
+
+/// Landmarks `start..end`.
+#[derive(Clone)]
+struct Part(Range<usize>);
+
+fn part(text: &str) -> Result<Part, String> {
+    let bound = |text: &str| text.trim().parse::<usize>().map_err(|_| format!("`{text}` is not a number"));
+    let (start, end) = text.split_once("..").ok_or("expected FIRST..END, such as 0..5")?;
+    Ok(Part(bound(start)?..bound(end)?))
 }
 
 /// A stage as it is named on the command line.
@@ -86,31 +103,35 @@ fn train(args: &Args) -> Result<u8> {
     }
     let (paths, template) = inputs(&args.images, &args.template)?;
     let names = super::file_names(&paths)?;
-    let labels = Labels::read(&args.landmarks)?;
+    let known = Images::of_files(&paths).with_sole(&names[template]);
+    let labels = args.compute.read_labels(&args.landmarks, &known)?;
     labels.template(&args.landmarks, &names[template])?;
     let run = RunDir::create(&args.out)?;
     let images = super::read_images(&paths)?;
+    let spacing = spacing(args, &labels, &images, template, &names);
+    let images: Vec<GrayImage> = images.into_iter().map(|image| image.gray).collect();
     let annotation = annotation(args, &labels, &names[template], &images[template])?;
-    let task = Task {
-        landmarks: labels.names,
-        template,
-        template_name: names[template].clone(),
-        annotation,
-        spacing: args.spacing,
-        images,
-    };
+    let task =
+        Task { landmarks: labels.names, template, template_name: names[template].clone(), annotation, spacing, images };
     let info = RunInfo::new(&task, &names);
     info.check(&run)?;
     let device = args.compute.select()?;
     info.write(&run, &config)?;
-    let mut meter = Meter::new(args.compute.quiet);
-    let trained = Pipeline::new(&task, config, &device, &run, &mut meter).train(&kinds);
+    let mut meter = args.compute.meter();
+    let mut pipeline = Pipeline::new(&task, config, &device, &run, &mut meter);
+    let trained = match &args.part {
+        Some(Part(landmarks)) => pipeline.train_part(landmarks.clone()),
+        None => pipeline.train(&kinds),
+    };
     if trained.is_err() {
         meter.close();
     }
     trained?;
     meter.close();
-    page(args, &run, &device, &task, &names, start)?;
+    if args.part.is_some() {
+        return report(args, &run, start);
+    }
+    page(&run, &device, &task, &names, start)?;
     report(args, &run, start)
 }
 
@@ -185,6 +206,32 @@ fn inputs(images: &[String], template: &Path) -> Result<(Vec<PathBuf>, usize)> {
     Ok((paths, index))
 }
 
+/// Millimetres a pixel: what the command line says, else the template, else its row; and a note of what contradicts it.
+fn spacing(args: &Args, labels: &Labels, images: &[Image], template: usize, names: &[String]) -> Option<f64> {
+    let (name, Image { gray, spacing }) = (&names[template], &images[template]);
+    let of_row =
+        |row: &LabelRow| Some(scale_spacing(row.spacing?, row.size(), (gray.width as f64, gray.height as f64)));
+    let spacing = match (args.spacing, spacing.or_else(|| labels.row(name).and_then(of_row))) {
+        (Some(mm), _) => mm,
+        (None, Some([x, y])) if is_square([x, y], x) => x,
+        (None, Some([x, y])) => {
+            args.compute.note(format!("{name} has pixels of {x} x {y} mm, no squares: lengths are in pixels"));
+            return None;
+        }
+        (None, None) => return None,
+    };
+    let stated = images.iter().zip(names).filter_map(|(image, name)| Some((name, image.spacing?)));
+    let others: Vec<(&String, PixelSpacing)> = stated.filter(|&(_, found)| !is_square(found, spacing)).collect();
+    if let Some((first, [x, y])) = others.iter().find(|(other, _)| *other == name).or(others.first()) {
+        args.compute.note(format!(
+            "{spacing} mm a pixel is taken, though {} of {} images say otherwise, such as {first}: {x} x {y} mm",
+            others.len(),
+            images.len()
+        ));
+    }
+    Some(spacing)
+}
+
 /// The template's landmarks in its pixels. A file that was annotated at another size is scaled, if it has the same shape.
 fn annotation(args: &Args, labels: &Labels, name: &str, image: &GrayImage) -> Result<Vec<Point>> {
     let row = labels.template(&args.landmarks, name)?;
@@ -215,11 +262,11 @@ struct Trained {
 const PICTURES: usize = 4;
 
 /// Writes `report.html`: what can be seen without truth.
-fn page(args: &Args, run: &RunDir, device: &Device, task: &Task, names: &[String], start: Instant) -> Result<()> {
+fn page(run: &RunDir, device: &Device, task: &Task, names: &[String], start: Instant) -> Result<()> {
     let mut page = Report {
         title: format!("onemark train: {} images, template {}", names.len(), task.template_name),
         conclusion: "Losses and pseudo-labels. Errors need truth: onemark compare finds them.".into(),
-        unit: if args.spacing.is_some() { "mm" } else { "px" }.into(),
+        unit: if task.spacing.is_some() { "mm" } else { "px" }.into(),
         landmarks: task.landmarks.clone(),
         provenance: Provenance {
             command: super::command_line(),
@@ -231,7 +278,7 @@ fn page(args: &Args, run: &RunDir, device: &Device, task: &Task, names: &[String
         ..Report::default()
     };
     let native = task.images.iter().map(|image| image.width.max(image.height)).max().unwrap_or(1);
-    pages::add_training(&mut page, run, native, args.spacing.unwrap_or(1.0))?;
+    pages::add_training(&mut page, run, native, task.spacing.unwrap_or(1.0))?;
     let best = Kind::ALL.into_iter().rev().find(|&kind| run.has(&weights_file(kind)));
     if let Some(kind) = best {
         let mut detector = Detector::new(Model::read(&run.file(&weights_file(kind)))?, device);

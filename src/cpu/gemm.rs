@@ -183,6 +183,7 @@ impl<T: Real> Product<'_, T> {
     #[inline(always)]
     unsafe fn panels<V: Vector, const MR: usize, const NV: usize>(&self, mut column: usize, c: &mut [T]) -> usize {
         let width = NV * V::LEN;
+        let mut edge = [T::zero(); TALLEST * WIDEST];
         while column + width <= padded(self.n) {
             for first in (0..self.m).step_by(MR) {
                 let (rows, columns) = (MR.min(self.m - first), width.min(self.n - column));
@@ -192,11 +193,10 @@ impl<T: Real> Product<'_, T> {
                     unsafe { self.tile::<V, MR, NV>(first, rows, column, self.start, c.as_mut_ptr(), self.n) };
                     continue;
                 }
-                let mut edge = [T::zero(); TALLEST * WIDEST];
                 let row = |i: usize| (first + i) * self.n + column;
                 for (i, edge) in edge.chunks_exact_mut(width).enumerate().take(rows) {
                     match self.start {
-                        Start::Zero => {}
+                        Start::Zero => edge[..columns].fill(T::zero()),
                         Start::Row(start) => edge[..columns].copy_from_slice(&start[column..][..columns]),
                         Start::Sum => edge[..columns].copy_from_slice(&c[row(i)..][..columns]),
                     }

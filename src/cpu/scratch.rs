@@ -1,4 +1,5 @@
-//! Per-thread working memory that is kept between calls, so that a steady state allocates nothing.
+//! Per-thread working memory that is kept between calls, so that a steady state allocates nothing: what a
+//! program's steps ask for is reserved when it is loaded.
 
 use crate::kernel::Real;
 use std::cell::RefCell;
@@ -16,4 +17,9 @@ pub fn with_scratch<T: Real, R>(len: usize, f: impl FnOnce(&mut [T]) -> R) -> R 
         }
         f(&mut bytemuck::cast_slice_mut(&mut memory[..words])[..len])
     })
+}
+
+/// Sees to it that every thread of the current pool has `len` elements.
+pub fn reserve<T: Real>(len: usize) {
+    rayon::broadcast(|_| with_scratch(len, |_: &mut [T]| ()));
 }

@@ -19,18 +19,83 @@ impl GrayImage {
     /// An image of `height * width` pixels.
     ///
     /// # Errors
-    /// [`Error::Shape`] if a side is 0 or the number of pixels is another.
+    /// [`Error::Usage`] if a side is 0 or the number of pixels is another.
     pub fn new(width: usize, height: usize, pixels: Vec<f32>) -> Result<Self> {
-        if width == 0 || width.checked_mul(height) != Some(pixels.len()) || pixels.is_empty() {
-            let cause = format!("{} pixels cannot make an image of {width}x{height}", pixels.len());
-            return Err(Error::Shape { op: "gray_image", cause });
+        let image = Self { width, height, pixels };
+        image.check().map(|()| image)
+    }
+
+    /// Fails where [`GrayImage::new`] does.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Self { width, height, pixels } = self;
+        match width.checked_mul(*height) {
+            Some(needed) if needed == pixels.len() && needed > 0 => Ok(()),
+            _ => Err(Error::Usage(format!("{} pixels cannot make an image of {width}x{height}", pixels.len()))),
         }
-        Ok(Self { width, height, pixels })
+    }
+
+    /// From bytes: 0 is black, 255 is white. Row `y` begins at `pixels[y * stride]`; `stride` is `width` where rows have no gaps.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if a side is 0, if `stride` is below `width`, or if `pixels` ends before the last row does.
+    ///
+    /// ```
+    /// # use onemark::data::gray::GrayImage;
+    /// let frame = [0, 51, 99, 255, 204, 99]; // two rows of two pixels; the third column is padding
+    /// let image = GrayImage::from_u8(2, 2, 3, &frame)?;
+    /// assert_eq!(image.pixels, [0.0, 0.2, 1.0, 0.8]);
+    /// # Ok::<(), onemark::Error>(())
+    /// ```
+    pub fn from_u8(width: usize, height: usize, stride: usize, pixels: &[u8]) -> Result<Self> {
+        Self::from_rows(width, height, stride, pixels, |v| Ok(f32::from(v) / 255.0))
+    }
+
+    /// From 16-bit pixels of which `white` is white, such as 4095 for 12 bits; brighter ones are clipped to it. Rows as in
+    /// [`GrayImage::from_u8`].
+    ///
+    /// # Errors
+    /// As [`GrayImage::from_u8`], and if `white` is 0.
+    pub fn from_u16(width: usize, height: usize, stride: usize, white: u16, pixels: &[u16]) -> Result<Self> {
+        if white == 0 {
+            return Err(Error::Usage("a white of 0 leaves no greys".into()));
+        }
+        let gray = |v: u16| Ok(f32::from(v.min(white)) / f32::from(white));
+        Self::from_rows(width, height, stride, pixels, gray)
+    }
+
+    /// From numbers in `[0, 1]`. Rows as in [`GrayImage::from_u8`].
+    ///
+    /// # Errors
+    /// As [`GrayImage::from_u8`], and if a number is not in `[0, 1]`.
+    pub fn from_f32(width: usize, height: usize, stride: usize, pixels: &[f32]) -> Result<Self> {
+        Self::from_rows(width, height, stride, pixels, |v| if (0.0..=1.0).contains(&v) { Ok(v) } else { Err(v) })
+    }
+
+    fn from_rows<T: Copy>(
+        width: usize,
+        height: usize,
+        stride: usize,
+        pixels: &[T],
+        gray: impl Fn(T) -> Result<f32, f32>,
+    ) -> Result<Self> {
+        let needed = height.checked_sub(1).and_then(|rows| rows.checked_mul(stride)?.checked_add(width));
+        if width == 0 || stride < width || needed.is_none_or(|needed| needed > pixels.len()) {
+            let cause = format!("{} pixels, {stride} a row, cannot make an image of {width}x{height}", pixels.len());
+            return Err(Error::Usage(cause));
+        }
+        let mut grays = Vec::with_capacity(width * height);
+        for (y, row) in pixels.chunks(stride).take(height).enumerate() {
+            for (x, &value) in row[..width].iter().enumerate() {
+                let outside = |v| Error::Usage(format!("pixel ({x}, {y}) is {v}, not between 0 and 1"));
+                grays.push(gray(value).map_err(outside)?);
+            }
+        }
+        Ok(Self { width, height, pixels: grays })
     }
 
     /// The image at `width` x `height`; each axis by itself is box-averaged if it shrinks and linear if it grows.
     ///
-    /// Edges, not centres, coincide, as in [`scale_point`](crate::data::labels::scale_point). A box average covers
+    /// Edges, not centres, coincide, as in [`scale_point`](crate::data::point::scale_point). A box average covers
     /// exactly `[i, i + 1) * n_in / n_out` with fractional pixels at both ends, so the mean is kept and nothing
     /// aliases. A side of 0 is taken as 1.
     pub fn resize_area(&self, width: usize, height: usize) -> Self {
@@ -60,6 +125,12 @@ impl GrayImage {
     pub fn to_u8(&self) -> Vec<u8> {
         self.pixels.iter().map(|v| (v.clamp(0.0, 1.0) * 255.0).round() as u8).collect()
     }
+}
+
+/// Rec. 601 luma of stored (gamma-encoded) values, `0.299 R + 0.587 G + 0.114 B`, as a part of `white`.
+#[cfg(feature = "cli")]
+pub(super) fn luma<T: Into<f32>>([r, g, b]: [T; 3], white: f32) -> f32 {
+    (0.299 * r.into() + 0.587 * g.into() + 0.114 * b.into()) / white
 }
 
 /// For every output pixel of one axis, the first input pixel and the weights from there on; weights sum to 1.
@@ -127,6 +198,42 @@ mod tests {
         // One axis may shrink while the other grows.
         let mixed = noise(10, 10).resize_area(5, 20);
         assert_eq!((mixed.width, mixed.height, mixed.pixels.len()), (5, 20, 100));
+    }
+
+    #[test]
+    fn strided_rows_of_every_depth_make_the_same_image() {
+        let (width, height, stride) = (5, 4, 7);
+        let bytes: Vec<u8> = (0..stride * (height - 1) + width).map(|i| (i * 37 % 256) as u8).collect();
+        let image = GrayImage::from_u8(width, height, stride, &bytes).unwrap();
+        assert_eq!((image.width, image.height, image.pixels.len()), (5, 4, 20));
+        assert_eq!(image.pixels[7], f32::from(bytes[9]) / 255.0); // column 2 of row 1
+        let words: Vec<u16> = bytes.iter().map(|&v| u16::from(v) * 257).collect();
+        let reals: Vec<f32> = bytes.iter().map(|&v| f32::from(v) / 255.0).collect();
+        let wide = GrayImage::from_u16(width, height, stride, u16::MAX, &words).unwrap();
+        assert!(wide.pixels.iter().zip(&image.pixels).all(|(a, b)| (a - b).abs() < 1e-7));
+        assert_eq!(GrayImage::from_f32(width, height, stride, &reals).unwrap(), image);
+        // Twelve bits, and beyond.
+        assert_eq!(GrayImage::from_u16(3, 1, 3, 4095, &[0, 4095, 5000]).unwrap().pixels, [0.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn what_cannot_be_an_image_is_refused() {
+        let cause = |image: Result<GrayImage>| image.unwrap_err().to_string();
+        for (width, height, stride, len) in [
+            (0, 2, 2, 4),
+            (2, 0, 2, 4),
+            (2, 2, 1, 4),
+            (2, 2, 3, 4),
+            (2, usize::MAX, 3, 9),
+            (usize::MAX, 2, usize::MAX, 9),
+        ] {
+            assert!(cause(GrayImage::from_u8(width, height, stride, &vec![0; len])).contains("cannot make an image"));
+        }
+        assert!(GrayImage::from_u8(2, 2, 3, &[0; 5]).is_ok(), "the last row may end early");
+        assert!(cause(GrayImage::from_u16(1, 1, 1, 0, &[1])).contains("white of 0"));
+        for bad in [-0.1, 1.1, f32::NAN, f32::INFINITY] {
+            assert!(cause(GrayImage::from_f32(2, 2, 2, &[0.0, 0.0, 0.5, bad])).contains("pixel (1, 1) is"));
+        }
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Whether a JPEG is whole: the format has no checksum, and its decoder makes up what is missing without a word.
 
 use crate::Result;
-use image::DynamicImage;
 
 /// Bits that stand for no picture: a decoder that still wants data makes something else of them than of an end. No 0xff,
 /// which would begin a marker.
@@ -20,10 +19,10 @@ const NOISE: [u8; 251] = {
 ///
 /// # Errors
 /// The cause.
-pub fn check_whole(
+pub fn check_whole<T: PartialEq>(
     bytes: &[u8],
-    pixels: &DynamicImage,
-    decode: impl Fn(&[u8]) -> Result<DynamicImage>,
+    pixels: &T,
+    decode: impl Fn(&[u8]) -> Result<T>,
 ) -> Result<(), &'static str> {
     let end = end_marker(bytes).ok_or("truncated: the JPEG has no end marker")?;
     // Behind a 0xff the noise would be a marker; a 0 makes it data.
@@ -57,7 +56,7 @@ fn end_marker(bytes: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::{GrayImage, ImageFormat, RgbImage};
+    use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
     use std::io::Cursor;
 
     fn whole(bytes: &[u8]) -> Result<(), &'static str> {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::data::labels::{LabelRow, Labels, same_shape, scale_point};
+use crate::data::labels::{LabelRow, Labels, PixelSpacing, same_shape, scale_point, scale_spacing};
 use crate::error::{Error, Result};
 use crate::nearest::nearest;
 pub use metrics::Stats;
@@ -24,6 +24,8 @@ pub enum Spacing {
     Pixels,
     /// Millimetres per pixel, the same for every image.
     MmPerPixel(f64),
+    /// As each row of the truth says, or the prediction's of the same image.
+    Stated,
     /// Two landmarks of the truth that lie `mm` apart in every image, such as the ends of a ruler.
     Between {
         /// One landmark.
@@ -206,6 +208,7 @@ pub fn error_grid(pred: &Labels, truth: &Labels, options: &Options) -> Result<Er
     };
     for (i, row) in truth.rows.iter().enumerate() {
         let image = format!("image {:?}", row.image);
+        let pred_row = pred_rows.get(row.image.as_str()).copied();
         let spacing = match (&options.spacing, between) {
             (Spacing::Between { a, b, mm }, Some((ka, kb))) => {
                 let pixels = point(row, ka).zip(point(row, kb)).map_or(0.0, |(a, b)| distance(a, b));
@@ -213,12 +216,14 @@ pub fn error_grid(pred: &Labels, truth: &Labels, options: &Options) -> Result<Er
                     let cause = format!("no spacing: {a:?} and {b:?} must both be there, and apart");
                     return Err(Error::input_at(&options.truth_path, image, cause));
                 }
-                mm / pixels
+                [mm / pixels; 2]
             }
-            (Spacing::MmPerPixel(mm), _) => *mm,
-            _ => 1.0,
+            (Spacing::MmPerPixel(mm), _) => [*mm; 2],
+            (Spacing::Stated, _) => stated(row, pred_row).ok_or_else(|| {
+                Error::input_at(&options.truth_path, &image, "neither it nor the predictions state a spacing")
+            })?,
+            _ => [1.0; 2],
         };
-        let pred_row = pred_rows.get(row.image.as_str()).copied();
         if let Some(p) = pred_row.filter(|p| p.size() != row.size()) {
             if !same_shape(p.size(), row.size()) {
                 let cause = format!(
@@ -240,7 +245,7 @@ pub fn error_grid(pred: &Labels, truth: &Labels, options: &Options) -> Result<Er
                 |cause| Error::input_at(&options.pred_path, format!("{image}, landmark {:?}", truth.names[k]), cause);
             match pred_row.and_then(|p| Some(scale_point(point(p, pred_index[k]?)?, p.size(), row.size()))) {
                 Some(p) => {
-                    let r = spacing * distance(p, g);
+                    let r = (spacing[0] * (p[0] - g[0])).hypot(spacing[1] * (p[1] - g[1]));
                     // The squares of larger ones could overflow.
                     if r.is_nan() || r > 1e100 {
                         return Err(at("an error beyond all measure; check the coordinates and the spacing"));
@@ -263,6 +268,17 @@ pub fn error_grid(pred: &Labels, truth: &Labels, options: &Options) -> Result<Er
         grid.r.push(errors);
     }
     Ok(grid)
+}
+
+/// For each image of the truth its name, and the millimetres between its pixels, if its row or the prediction's says them.
+pub fn stated_spacings<'a>(pred: &Labels, truth: &'a Labels) -> Vec<(&'a str, Option<PixelSpacing>)> {
+    let pred: HashMap<&str, &LabelRow> = pred.rows.iter().map(|row| (row.image.as_str(), row)).collect();
+    let of = |row: &'a LabelRow| (row.image.as_str(), stated(row, pred.get(row.image.as_str()).copied()));
+    truth.rows.iter().map(of).collect()
+}
+
+fn stated(truth: &LabelRow, pred: Option<&LabelRow>) -> Option<PixelSpacing> {
+    truth.spacing.or_else(|| pred.and_then(|p| Some(scale_spacing(p.spacing?, p.size(), truth.size()))))
 }
 
 fn distance(a: [f64; 2], b: [f64; 2]) -> f64 {
@@ -385,6 +401,20 @@ mod tests {
         complete.rows.remove(1);
         let e = evaluate(&pred, &complete, &Options { spacing: between, ..Options::default() }).unwrap();
         assert!((e.grid.r[0][0].unwrap() - 0.3).abs() < 1e-12, "50 px are 5 mm");
+    }
+
+    #[test]
+    fn stated_spacings_measure_each_axis() {
+        let mm = |rows: &str| labels(&format!("image,width,height,pixel_width_mm,pixel_height_mm,a_x,a_y\n{rows}"));
+        let truth = mm("1,100,50,0.5,2,10,10\n2,100,50,,,0,0\n");
+        // The truth's word goes first; that of a prediction at twice the size is scaled with its point, to (4, 0).
+        let pred = mm("1,100,50,9,9,13,12\n2,200,100,0.25,1,8.5,0.5\n");
+        assert_eq!(stated_spacings(&pred, &truth), [("1", Some([0.5, 2.0])), ("2", Some([0.5, 2.0]))]);
+        let options = Options { spacing: Spacing::Stated, ..Options::default() };
+        let e = evaluate(&pred, &truth, &options).unwrap();
+        assert_eq!((e.unit, &e.grid.r[..]), ("mm", &[vec![Some(1.5_f64.hypot(4.0))], vec![Some(2.0)]][..]));
+        let error = evaluate(&truth, &truth, &options).unwrap_err().to_string();
+        assert_eq!(error, "truth: image \"2\": neither it nor the predictions state a spacing");
     }
 
     #[test]

@@ -104,14 +104,21 @@ fn programs(model: &Model, matcher: bool) -> Result<Vec<(String, Program)>> {
     let (header, config) = (&model.header, &model.header.config);
     let landmarks = header.landmarks.len();
     let named = |name: &str, [w, h]: [usize; 2], program: Program| (format!("{name}-{w}x{h}"), program);
-    let whole = |name: &str, record: &dyn Fn([usize; 5]) -> Result<Program>| {
-        let plan = |[w, h]: [usize; 2]| Ok(named(name, [w, h], record([1, 1, h, w, 1])?));
-        frames(config.global_side).into_iter().map(plan).collect()
+    let whole = |name: &str, plan: &dyn Fn([usize; 2]) -> Result<Program>| {
+        frames(config.global_side)
+            .into_iter()
+            .map(|frame| Ok(named(name, frame, plan(frame)?)))
+            .collect::<Result<Vec<_>>>()
     };
+    let image = |[w, h]: [usize; 2]| [1, 1, h, w, 1];
     match (matcher, header.kind) {
         (true, Kind::Joint) | (false, Kind::Match) => Ok(Vec::new()),
-        (true, _) => whole("match", &|images| config.matching.locate_program(images, landmarks)),
-        (false, Kind::Joint) => whole("joint", &|images| config.joint.look_program(images, landmarks, 1)),
+        (true, _) => {
+            let look = whole("match", &|frame| config.matching.look_program(image(frame)))?;
+            let locate = whole("locate", &|frame| config.matching.locate_program(frame, landmarks))?;
+            Ok([look, locate].concat())
+        }
+        (false, Kind::Joint) => whole("joint", &|frame| config.joint.look_program(image(frame), landmarks, 1)),
         (false, kind) => {
             // A crop shows what its table says, whatever frame the image lies in.
             let side = config.local_side.next_multiple_of(Dataset::MULTIPLE);
@@ -153,7 +160,7 @@ impl Dense {
             slot.offset = self.offsets[&slot.offset];
             slot.operand = Operand::dense(slot.operand.shape);
         }
-        program.regions.insert(Region::Ema, self.values.len());
+        program.regions.entry(Region::Ema).and_modify(|len| *len = self.values.len());
         program
     }
 }

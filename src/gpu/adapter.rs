@@ -1,32 +1,10 @@
 //! Which GPUs there are, and the choice of one.
 
+use super::info::DeviceInfo;
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
 
-/// A device as a table shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DeviceInfo {
-    /// Its number, for `gpu:<index>`.
-    pub index: usize,
-    /// Name that the driver gives it.
-    pub name: String,
-    /// `vulkan` or `metal`.
-    pub backend: String,
-    /// Driver and its version.
-    pub driver: String,
-    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
-    pub kind: String,
-    /// Whether a CPU plays the GPU: llvmpipe, SwiftShader. Never chosen while there is a real one, unless asked for.
-    pub software: bool,
-    /// The largest buffer, in bytes.
-    pub max_buffer_bytes: u64,
-    /// The largest part of a buffer that one binding may cover, in bytes.
-    pub max_binding_bytes: u64,
-    /// Memory that a workgroup may share, in bytes.
-    pub workgroup_bytes: u32,
-    /// The largest workgroup, in threads.
-    pub workgroup_threads: u32,
-}
+/// What is said where there are none.
+pub const NONE: &str = "no Vulkan or Metal device";
 
 /// A device that was chosen.
 #[derive(Clone, Debug)]
@@ -64,7 +42,7 @@ fn choose(spec: &str, infos: &[DeviceInfo]) -> Result<usize> {
     };
     found.ok_or_else(|| {
         let list: Vec<String> = infos.iter().map(|info| format!("gpu:{} {}", info.index, info.name)).collect();
-        let list = if list.is_empty() { "no Vulkan or Metal device".into() } else { list.join(", ") };
+        let list = if list.is_empty() { NONE.into() } else { list.join(", ") };
         Error::NoDevice(format!("`{spec}` asked for; there is: {list}. `cpu` always works"))
     })
 }

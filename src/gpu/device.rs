@@ -1,6 +1,6 @@
 //! An open device whose faults become typed errors: nothing panics, nothing waits for ever.
 
-use super::adapter::{Adapter, DeviceInfo};
+use super::{Adapter, DeviceInfo};
 use crate::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -127,18 +127,19 @@ impl Device {
         }
     }
 
-    /// The first `bytes` of a buffer made for `MAP_READ`, once the submission that fills it is done.
-    pub fn map<T: bytemuck::Pod>(
+    /// Hands the first `bytes` of a buffer made for `MAP_READ` to `read`, once the submission that fills it is done.
+    pub fn map<T: bytemuck::Pod, R>(
         &self,
         buffer: &wgpu::Buffer,
         bytes: u64,
         submission: wgpu::SubmissionIndex,
         limit: Duration,
         doing: &str,
-    ) -> Result<Vec<T>> {
+        read: impl FnOnce(&[T]) -> R,
+    ) -> Result<R> {
         if bytes == 0 {
             self.wait(submission, limit, doing)?;
-            return Ok(Vec::new());
+            return Ok(read(&[]));
         }
         let (send, receive) = std::sync::mpsc::channel();
         // The receiver may be gone after a timeout.
@@ -147,7 +148,7 @@ impl Device {
         let values = self.wait(submission, limit, doing).and_then(|()| {
             receive.try_recv().map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
             let view = buffer.get_mapped_range(..bytes).map_err(|e| failed(e.to_string()))?;
-            Ok(bytemuck::pod_collect_to_vec(&view))
+            Ok(read(bytemuck::cast_slice(&view)))
         });
         // Also where it is not mapped yet: the buffer is used again.
         buffer.unmap();

@@ -1,14 +1,13 @@
 //! Persistent buffers, one arena that all programs share, and runs of programs.
 
-use super::adapter::{Adapter, DeviceInfo};
 use super::device::{Device, Need};
 use super::launch;
 use super::loaded::{self, Loaded, PATIENCE};
 use super::pipeline::{Pipelines, UNIFORM_STRIDE};
+use super::{Adapter, DeviceInfo};
 #[cfg(doc)]
 use crate::Error;
 use crate::Result;
-use crate::kernel::Operand;
 use crate::plan::{Place, Program, Slot};
 use crate::tape::Region;
 use std::collections::BTreeMap;
@@ -134,7 +133,7 @@ impl GpuExecutor {
             encoder.copy_buffer_to_buffer(&memory.buffer, 0, &staging, 0, bytes(memory.len));
             self.device.queue.submit([encoder.finish()])
         })?;
-        self.device.map(&staging, bytes(memory.len), submission, PATIENCE, "reading a buffer")
+        self.device.map(&staging, bytes(memory.len), submission, PATIENCE, "reading a buffer", <[f32]>::to_vec)
     }
 
     /// Runs a program on its inputs, in the order of their declaration; returns its outputs.
@@ -142,15 +141,30 @@ impl GpuExecutor {
     /// # Panics
     /// If an input has not the length of its shape: a fault of the caller.
     pub fn run(&mut self, index: usize, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+        let mut outputs = Vec::new();
+        self.run_into(index, inputs, &mut outputs)?;
+        Ok(outputs)
+    }
+
+    /// The same, but for the outputs: they replace what `outputs` holds, in its memory where that suffices.
+    ///
+    /// # Panics
+    /// If an input has not the length of its shape: a fault of the caller.
+    pub fn run_into(&mut self, index: usize, inputs: &[&[f32]], outputs: &mut Vec<Vec<f32>>) -> Result<()> {
+        let submission = self.submit(index, inputs)?;
+        self.read_outputs(&self.programs[index], submission, outputs)
+    }
+
+    /// All that the host does for a run before it waits.
+    pub(super) fn submit(&mut self, index: usize, inputs: &[&[f32]]) -> Result<wgpu::SubmissionIndex> {
         self.bind(index)?;
         let loaded = &self.programs[index];
-        let submission = self.device.guard(&loaded.need, || {
+        self.device.guard(&loaded.need, || {
             self.write_inputs(loaded, inputs);
             let mut encoder = self.encode(loaded);
             self.copy_outputs(loaded, &mut encoder);
             self.device.queue.submit([encoder.finish()])
-        })?;
-        self.read_outputs(loaded, submission)
+        })
     }
 
     /// Sets a program's inputs.
@@ -170,7 +184,9 @@ impl GpuExecutor {
             self.copy_outputs(loaded, &mut encoder);
             self.device.queue.submit([encoder.finish()])
         })?;
-        self.read_outputs(loaded, submission)
+        let mut outputs = Vec::new();
+        self.read_outputs(loaded, submission, &mut outputs)?;
+        Ok(outputs)
     }
 
     fn write_inputs(&self, loaded: &Loaded, inputs: &[&[f32]]) {
@@ -192,18 +208,27 @@ impl GpuExecutor {
         }
     }
 
-    fn read_outputs(&self, loaded: &Loaded, submission: wgpu::SubmissionIndex) -> Result<Vec<Vec<f32>>> {
+    fn read_outputs(
+        &self,
+        loaded: &Loaded,
+        submission: wgpu::SubmissionIndex,
+        outputs: &mut Vec<Vec<f32>>,
+    ) -> Result<()> {
         let (program, size) = (&loaded.program, bytes(loaded.output_len));
-        let flat = self.device.map(&self.staging.buffer, size, submission, loaded.patience(), "running a program")?;
-        let mut rest = &flat[..];
-        let output = |&slot: &usize| {
-            let Operand { shape, k_stride } = program.slots[slot].operand;
-            let (span, tail) = rest.split_at(program.slots[slot].operand.span());
-            rest = tail;
-            // A parameter's slices lie apart; what is returned has no gaps.
-            (0..shape.k).flat_map(|k| &span[k * k_stride..][..shape.slice_len()]).copied().collect()
+        let read = |flat: &[f32]| {
+            let mut rest = flat;
+            outputs.resize_with(program.outputs.len(), Vec::new);
+            for (&slot, output) in program.outputs.iter().zip(outputs) {
+                let operand = program.slots[slot].operand;
+                let (span, tail) = rest.split_at(operand.span());
+                rest = tail;
+                output.clear();
+                // A parameter's slices lie apart; what is returned has no gaps.
+                let slice = |k| &span[k * operand.k_stride..][..operand.shape.slice_len()];
+                (0..operand.shape.k).for_each(|k| output.extend_from_slice(slice(k)));
+            }
         };
-        Ok(program.outputs.iter().map(output).collect())
+        self.device.map(&self.staging.buffer, size, submission, loaded.patience(), "running a program", read)
     }
 
     /// Encodes all launches; submits whenever what is encoded may take too long. Returns the open rest.
@@ -214,9 +239,10 @@ impl GpuExecutor {
             let mut work = 0;
             let descriptor = wgpu::ComputePassDescriptor { label: Some("program"), timestamp_writes: None };
             let mut pass = encoder.begin_compute_pass(&descriptor);
+            let mut bound = None;
             while let Some(launch) = launches.next_if(|_| work < launch::SUBMIT_BUDGET) {
                 work += launch.work;
-                launch.record(&mut pass);
+                launch.record(&mut pass, &mut bound);
             }
             drop(pass);
             if launches.peek().is_some() {

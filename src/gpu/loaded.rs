@@ -50,8 +50,11 @@ pub(super) struct Bound<'a> {
 }
 
 impl Bound<'_> {
-    pub fn record(&self, pass: &mut wgpu::ComputePass) {
-        pass.set_pipeline(&self.dispatch.pipeline);
+    /// Records the launch; `variant` is the one whose pipeline the pass has.
+    pub fn record(&self, pass: &mut wgpu::ComputePass, variant: &mut Option<&'static str>) {
+        if variant.replace(self.variant()) != Some(self.variant()) {
+            pass.set_pipeline(&self.dispatch.pipeline);
+        }
         pass.set_bind_group(0, self.bind_group, &[self.uniform]);
         pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
     }

@@ -1,6 +1,7 @@
 //! The table of shader variants and the `Params` of each shader file, which `build.rs` makes from `shaders/`.
 
 /// A shader variant, expanded and validated.
+#[cfg(feature = "gpu")]
 #[derive(Debug)]
 pub(crate) struct Variant {
     /// Its name in `shaders/variants.txt`.
@@ -16,6 +17,7 @@ pub(crate) struct Variant {
 include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
 
 /// The variant of this name.
+#[cfg(feature = "gpu")]
 pub(crate) fn find(name: &str) -> Option<&'static Variant> {
     VARIANTS.iter().find(|variant| variant.name == name)
 }

@@ -89,8 +89,14 @@ impl Stamps {
         submission: wgpu::SubmissionIndex,
         limit: Duration,
     ) -> Result<Vec<[Duration; 2]>> {
-        let ticks: Vec<u64> =
-            device.map(&self.staging, Self::bytes(self.passes), submission, limit, "reading timestamps")?;
+        let ticks: Vec<u64> = device.map(
+            &self.staging,
+            Self::bytes(self.passes),
+            submission,
+            limit,
+            "reading timestamps",
+            <[u64]>::to_vec,
+        )?;
         if ticks.contains(&0) || !ticks.is_sorted() {
             let cause = "its timestamps are zero or run backwards".into();
             return Err(Error::Limits { device: device.info.name.clone(), cause });

@@ -2,10 +2,10 @@
 
 use super::executor::GpuExecutor;
 use super::launch::SUBMIT_BUDGET;
-use super::loaded::Bound;
+use super::loaded::{Bound, Loaded};
 use super::stamps::Stamps;
 use crate::Result;
-use crate::timing::{Clock, Span, Timing};
+use crate::timing::{Clock, Encoding, Span, Timing};
 use std::time::{Duration, Instant};
 
 impl GpuExecutor {
@@ -33,7 +33,7 @@ impl GpuExecutor {
                     work = 0;
                 }
                 work += launch.work;
-                launch.record(&mut encoder.begin_compute_pass(&stamps.pass(number)));
+                launch.record(&mut encoder.begin_compute_pass(&stamps.pass(number)), &mut None);
             }
             stamps.resolve(&mut encoder);
             self.device.queue.submit([encoder.finish()])
@@ -52,7 +52,7 @@ impl GpuExecutor {
             let submission = self.device.guard(&loaded.need, || {
                 let mut encoder = self.encoder();
                 let descriptor = wgpu::ComputePassDescriptor { label: Some("timed"), timestamp_writes: None };
-                launch.record(&mut encoder.begin_compute_pass(&descriptor));
+                launch.record(&mut encoder.begin_compute_pass(&descriptor), &mut None);
                 self.device.queue.submit([encoder.finish()])
             })?;
             self.device.wait(submission, loaded.patience(), "timing a launch")?;
@@ -73,6 +73,24 @@ impl GpuExecutor {
         })?;
         self.device.wait(submission, loaded.patience() * times as u32, "timing a program")?;
         Ok(begin.elapsed())
+    }
+
+    /// Runs a program several times, at least once, on inputs of zeros, and times the host alone.
+    pub fn encoding(&mut self, index: usize, times: usize) -> Result<Encoding> {
+        self.bind(index)?;
+        let Loaded { program, .. } = &self.programs[index];
+        let zeros = |&slot: &usize| vec![0.0; program.slots[slot].operand.shape.len()];
+        let inputs: Vec<Vec<f32>> = program.inputs.iter().map(zeros).collect();
+        let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        let mut each = Vec::new();
+        for _ in 0..times.max(1) {
+            let begin = Instant::now();
+            let submission = self.submit(index, &inputs)?;
+            each.push(begin.elapsed());
+            self.device.wait(submission, self.programs[index].patience(), "timing the host")?;
+        }
+        each.sort_unstable();
+        Ok(Encoding { launches: self.programs[index].launches().count(), times: each })
     }
 }
 

@@ -87,9 +87,8 @@ impl Kernel for Activate {
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
-        let n = x[0].shape().n;
-        y[0].images().into_par_iter().enumerate().for_each(|(i, to)| {
-            to.copy_from_slice(x[0].image(i / n, i % n));
+        y[0].bands().for_each(|(band, to)| {
+            to.copy_from_slice(x[0].rows(&band));
             self.activation.apply(to);
         });
     }
@@ -127,11 +126,7 @@ impl Kernel for ActivateGrad {
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
-        let n = x[0].shape().n;
-        y[0].images().into_par_iter().enumerate().for_each(|(i, to)| {
-            let (out, dy) = (x[0].image(i / n, i % n), x[1].image(i / n, i % n));
-            self.activation.backward(out, dy, to);
-        });
+        y[0].bands().for_each(|(band, to)| self.activation.backward(x[0].rows(&band), x[1].rows(&band), to));
     }
 
     fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {

@@ -12,7 +12,7 @@ use crate::tape::Layout;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// Elements that one partial sum takes.
+/// Elements that one partial sum takes, and one piece of an update.
 pub(crate) const CHUNK: usize = 4096;
 
 /// The blocks of a flat buffer.
@@ -48,11 +48,10 @@ impl Blocks {
         }
     }
 
-    fn split<'a, T>(&self, flat: &'a mut [T]) -> Vec<&'a mut [T]> {
-        let (shared, distinct) = flat.split_at_mut(self.shared);
-        let mut blocks = vec![shared];
-        blocks.extend(distinct.chunks_mut(self.distinct.max(1)));
-        blocks
+    /// The block of an element, and the range of the block.
+    fn at(&self, element: usize) -> (usize, std::ops::Range<usize>) {
+        let block = if element < self.shared { 0 } else { 1 + (element - self.shared) / self.distinct };
+        (block, self.range(block))
     }
 }
 
@@ -195,23 +194,28 @@ impl Kernel for AdamW {
         };
         let [params, m, v, ema] = y else { unreachable!("four buffers are updated") };
         let one = T::one();
-        let blocks = [params, m, v, ema].map(|out| self.blocks.split(out.shared()));
-        let [params, m, v, ema] = blocks;
-        let blocks = params.into_iter().zip(m).zip(v).zip(ema).enumerate();
-        blocks.par_bridge().for_each(|(block, (((params, m), v), ema))| {
-            if !squares[block].is_finite() {
-                return;
-            }
-            let lr = if block == 0 { lr_shared } else { lr_distinct };
-            let scale = (clip / (squares[block].sqrt() + T::of(EPS))).min(one);
-            let gradients = &gradients[self.blocks.range(block)];
-            for i in 0..params.len() {
-                let g = gradients[i] * scale;
-                m[i] = b1 * m[i] + (one - b1) * g;
-                v[i] = b2 * v[i] + (one - b2) * g * g;
-                let step = m[i] / c1 / ((v[i] / c2).sqrt() + T::of(EPS)) + decay * params[i];
-                params[i] = params[i] - lr * step;
-                ema[i] = ema_decay * ema[i] + (one - ema_decay) * params[i];
+        let state = [params, m, v, ema].map(|out| out.shared().par_chunks_mut(CHUNK));
+        let [params, m, v, ema] = state;
+        params.zip(m).zip(v).zip(ema).enumerate().for_each(|(chunk, (((params, m), v), ema))| {
+            let mut next = 0;
+            while next < params.len() {
+                let (block, range) = self.blocks.at(chunk * CHUNK + next);
+                let here = next..params.len().min(range.end - chunk * CHUNK);
+                next = here.end;
+                if !squares[block].is_finite() {
+                    continue;
+                }
+                let lr = if block == 0 { lr_shared } else { lr_distinct };
+                let scale = (clip / (squares[block].sqrt() + T::of(EPS))).min(one);
+                let gradients = &gradients[chunk * CHUNK..];
+                for i in here {
+                    let g = gradients[i] * scale;
+                    m[i] = b1 * m[i] + (one - b1) * g;
+                    v[i] = b2 * v[i] + (one - b2) * g * g;
+                    let step = m[i] / c1 / ((v[i] / c2).sqrt() + T::of(EPS)) + decay * params[i];
+                    params[i] = params[i] - lr * step;
+                    ema[i] = ema_decay * ema[i] + (one - ema_decay) * params[i];
+                }
             }
         });
     }

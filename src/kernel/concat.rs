@@ -29,10 +29,9 @@ impl Kernel for Concat {
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
-        let Shape { n, c: a, .. } = x[0].shape();
-        let b = x[1].shape().c;
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
-            let (left, right) = (x[0].image(i / n, i % n), x[1].image(i / n, i % n));
+        let (a, b) = (x[0].shape().c, x[1].shape().c);
+        y[0].bands().for_each(|(band, y)| {
+            let (left, right) = (x[0].rows(&band), x[1].rows(&band));
             for ((y, left), right) in y.chunks_exact_mut(a + b).zip(left.chunks_exact(a)).zip(right.chunks_exact(b)) {
                 y[..a].copy_from_slice(left);
                 y[a..].copy_from_slice(right);
@@ -93,10 +92,9 @@ impl Kernel for SliceChannels {
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
-        let Shape { n, c, .. } = x[0].shape();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
-            let x = x[0].image(i / n, i % n);
-            for (y, x) in y.chunks_exact_mut(self.len).zip(x.chunks_exact(c)) {
+        let c = x[0].shape().c;
+        y[0].bands().for_each(|(band, y)| {
+            for (y, x) in y.chunks_exact_mut(self.len).zip(x[0].rows(&band).chunks_exact(c)) {
                 y.copy_from_slice(&x[self.start..self.start + self.len]);
             }
         });
@@ -140,11 +138,10 @@ impl Kernel for PadChannels {
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
-        let Shape { n, c, .. } = x[0].shape();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
-            let x = x[0].image(i / n, i % n);
+        let c = x[0].shape().c;
+        y[0].bands().for_each(|(band, y)| {
             y.fill(T::zero());
-            for (y, x) in y.chunks_exact_mut(self.total).zip(x.chunks_exact(c)) {
+            for (y, x) in y.chunks_exact_mut(self.total).zip(x[0].rows(&band).chunks_exact(c)) {
                 y[self.start..self.start + c].copy_from_slice(x);
             }
         });

@@ -42,10 +42,10 @@ impl Conv2d {
         Self { stride, pad, bias: false, adapter: false, activation: Activation::Identity }
     }
 
-    /// The inputs that are packed on the CPU, with their shapes.
-    fn packs(&self, x: &[Shape]) -> impl Iterator<Item = (usize, Shape)> {
+    /// The inputs that are packed on the CPU.
+    fn packed(&self) -> impl Iterator<Item = usize> {
         let adapter = self.extras().1.map(|(v, u)| [v, u]);
-        std::iter::once(1).chain(adapter.into_iter().flatten()).map(|i| (i, x[i]))
+        std::iter::once(1).chain(adapter.into_iter().flatten())
     }
 
     /// The positions of bias, `v` and `u` among the inputs.
@@ -116,34 +116,38 @@ impl Kernel for Conv2d {
 
     /// Weight and adapter of every landmark, packed as the products' right operands.
     fn scratch(&self, x: &[Shape], _: &[Shape]) -> usize {
-        self.packs(x).map(|(_, shape)| shape.k * packed_len(shape)).sum()
+        self.packed().map(|i| x[i].k * packed_len(x[i])).sum()
+    }
+
+    fn thread_scratch(&self, x: &[Shape], _: &[Shape]) -> usize {
+        Window::new(x[0], x[1], self.stride, self.pad).forward_scratch(self.extras().1.map_or(0, |(v, _)| x[v].n))
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
         let win = Window::new(x[0].shape(), x[1].shape(), self.stride, self.pad);
         let (bias, adapter) = self.extras();
-        let shapes: Vec<Shape> = x.iter().map(In::shape).collect();
         let mut rest = scratch;
-        let mut packs = Vec::new();
-        for (i, shape) in self.packs(&shapes) {
-            let (pack, after) = rest.split_at_mut(shape.k * packed_len(shape));
+        // All landmarks' of an input, and the length of one's.
+        let mut packs: [(&[T], usize); 3] = [(&[], 0); 3];
+        for (pack, i) in packs.iter_mut().zip(self.packed()) {
+            let (shape, len) = (x[i].shape(), packed_len(x[i].shape()));
+            let (to, after) = rest.split_at_mut(shape.k * len);
             rest = after;
-            let len = packed_len(shape);
             let pack_slice =
                 |(k, to): (usize, &mut [T])| pack_transposed(x[i].slice(k), shape.n, shape.image_len(), to);
-            pack.par_chunks_mut(len).enumerate().for_each(pack_slice);
-            packs.push((&*pack, if shape.k == 1 { 0 } else { len }, len));
+            to.par_chunks_mut(len).enumerate().for_each(pack_slice);
+            *pack = (to, len);
         }
         let packed = |i: usize, k: usize| {
-            let (pack, stride, len) = packs[i];
-            &pack[k * stride..][..len]
+            let (pack, len) = packs[i];
+            &pack[if pack.len() == len { 0 } else { k * len }..][..len]
         };
-        let batch = x[0].shape().n;
-        win.cut(y[0].images()).into_par_iter().for_each(|(i, rows, band)| {
+        let (batch, co) = (x[0].shape().n, y[0].shape().c);
+        y[0].chunks(win.band_rows() * win.ow * co).for_each(|(i, index, band)| {
             let (k, n) = (i / batch, i % batch);
-            let adapter = adapter.map(|(v, _)| Adapter { rank: shapes[v].n, v: packed(1, k), u: packed(2, k) });
+            let adapter = adapter.map(|(v, _)| Adapter { rank: x[v].shape().n, v: packed(1, k), u: packed(2, k) });
             let bias = bias.map(|b| x[b].slice(k));
-            win.forward(x[0].image(k, n), packed(0, k), bias, adapter, rows, band);
+            win.forward(x[0].image(k, n), packed(0, k), bias, adapter, win.band(index), band);
             self.activation.apply(band);
         });
     }

@@ -48,6 +48,10 @@ impl Kernel for Conv2dGradInput {
         x[1].k * flipped_len(x[1])
     }
 
+    fn thread_scratch(&self, x: &[Shape], _: &[Shape]) -> usize {
+        Window::transposed(x[0], x[1], self.stride, self.pad, self.h, self.w).forward_scratch(0)
+    }
+
     /// A convolution of `dy`, spread by the stride, with the weight flipped in space and transposed in channels.
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
         let (dy, w) = (x[0].shape(), x[1].shape());
@@ -57,10 +61,10 @@ impl Kernel for Conv2dGradInput {
         // Equal borders on all sides need a square kernel with equal padding, as everywhere in this crate.
         let win = Window::transposed(dy, w, self.stride, self.pad, self.h, self.w);
         let batch = x[0].shape().n;
-        win.cut(y[0].images()).into_par_iter().for_each(|(i, rows, band)| {
+        y[0].chunks(win.band_rows() * win.ow * w.c).for_each(|(i, index, band)| {
             let (k, n) = (i / batch, i % batch);
             let weight = &flipped[if w.k == 1 { 0 } else { k * len }..][..len];
-            win.forward(x[0].image(k, n), weight, None, None, rows, band);
+            win.forward(x[0].image(k, n), weight, None, None, win.band(index), band);
         });
     }
 
@@ -205,6 +209,10 @@ impl Kernel for Conv2dGradWeight {
         self.slices(x, &win).max(self.gpu_slices(x)) * y[0].len()
     }
 
+    fn thread_scratch(&self, x: &[Shape], y: &[Shape]) -> usize {
+        Window::new(x[0], y[0], self.stride, self.pad).grad_weight_scratch(x[1].c)
+    }
+
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
         let w = y[0].shape();
         let win = Window::new(x[0].shape(), w, self.stride, self.pad);
@@ -223,7 +231,7 @@ impl Kernel for Conv2dGradWeight {
             }
         });
         // Partial sums are [kh, kw, ci, co]: added up in order, and transposed. A sample of a weight is an output channel.
-        y[0].images().into_par_iter().enumerate().for_each(|(i, dw)| {
+        y[0].images().enumerate().for_each(|(i, dw)| {
             let (k, o) = (i / w.n, i % w.n);
             let partials = &scratch[k * slices * len..][..slices * len];
             for (tap, dw) in dw.iter_mut().enumerate() {

@@ -7,6 +7,7 @@
 //!
 //! There is no balance between foreground and background to tune, and a target of sum zero costs nothing.
 
+use super::columns::{Columns, WIDTH};
 use super::softmax::max_and_sum;
 use super::tensor::expect;
 use super::{Bind, Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape, word};
@@ -42,18 +43,17 @@ impl Kernel for SpatialCrossEntropy {
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let Shape { n, c, .. } = x[0].shape();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, loss)| {
+        y[0].images().enumerate().for_each(|(i, loss)| {
             let (k, n) = (i / n, i % n);
             let (x, t, weight) = (x[0].image(k, n), x[1].image(k, n), x[2].image(k, n));
-            let stats = max_and_sum(x, c);
-            let log_sums: Vec<T> = stats.iter().map(|&(max, sum)| max + sum.ln()).collect();
-            loss.fill(T::zero());
-            for (x, t) in x.chunks_exact(c).zip(t.chunks_exact(c)) {
-                for ch in 0..c {
-                    loss[ch] += t[ch] * (log_sums[ch] - x[ch]);
+            for columns in Columns::all(c) {
+                let [max, sum] = max_and_sum(columns, x);
+                let log_sum: [T; WIDTH] = std::array::from_fn(|j| max[j] + sum[j].ln());
+                let [cross] = columns.sums(x, t, |j, x, t| [t * (log_sum[j] - x)]);
+                for (j, ch) in columns.channels().enumerate() {
+                    loss[ch] = cross[j] * weight[ch];
                 }
             }
-            loss.iter_mut().zip(weight).for_each(|(loss, &weight)| *loss = *loss * weight);
         });
     }
 
@@ -102,24 +102,16 @@ impl Kernel for SpatialCrossEntropyGrad {
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let Shape { n, c, .. } = x[0].shape();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, dx)| {
+        y[0].images().enumerate().for_each(|(i, dx)| {
             let (k, n) = (i / n, i % n);
             let (weight, dloss) = (x[2].image(k, n), x[3].image(k, n));
             let (x, t) = (x[0].image(k, n), x[1].image(k, n));
-            let mut mass = vec![T::zero(); c];
-            for t in t.chunks_exact(c) {
-                mass.iter_mut().zip(t).for_each(|(mass, &t)| *mass += t);
-            }
-            // (max, mass / sum, weight) of each channel.
-            let channel: Vec<(T, T, T)> = max_and_sum(x, c)
-                .into_iter()
-                .enumerate()
-                .map(|(ch, (max, sum))| (max, mass[ch] / sum, weight[ch] * dloss[ch]))
-                .collect();
-            for ((dx, x), t) in dx.chunks_exact_mut(c).zip(x.chunks_exact(c)).zip(t.chunks_exact(c)) {
-                for (((dx, &x), &t), &(max, ratio, weight)) in dx.iter_mut().zip(x).zip(t).zip(&channel) {
-                    *dx = weight * ((x - max).exp() * ratio - t);
-                }
+            for columns in Columns::all(c) {
+                let max = columns.max(x);
+                let [sum, mass] = columns.sums(x, t, |j, x, t| [(x - max[j]).fast_exp(), t]);
+                let ratio: [T; WIDTH] = std::array::from_fn(|j| mass[j] / sum[j]);
+                let weight = columns.spread(|ch| weight[ch] * dloss[ch]);
+                columns.map(dx, x, t, |j, x, t| weight[j] * ((x - max[j]).fast_exp() * ratio[j] - t));
             }
         });
     }

@@ -21,6 +21,17 @@ pub enum BinaryKind {
     Mul = 2,
 }
 
+impl BinaryKind {
+    fn apply<'a, T: Real>(self, elements: impl Iterator<Item = (&'a mut T, T, T)>) {
+        // One loop an operation, so that each vectorises.
+        match self {
+            Self::Add => elements.for_each(|(y, a, b)| *y = a + b),
+            Self::Sub => elements.for_each(|(y, a, b)| *y = a - b),
+            Self::Mul => elements.for_each(|(y, a, b)| *y = a * b),
+        }
+    }
+}
+
 /// `a ∘ b`. Inputs: `a, b`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Binary {
@@ -53,28 +64,20 @@ impl Kernel for Binary {
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
-        let Shape { n: batch, h, w, c, .. } = y[0].shape();
-        let f = |a: T, b: T| match self.kind {
-            BinaryKind::Add => a + b,
-            BinaryKind::Sub => a - b,
-            BinaryKind::Mul => a * b,
-        };
+        let Shape { w, c, .. } = y[0].shape();
         let (sa, sb) = (strides(x[0].shape()), strides(x[1].shape()));
         let same = x[0].shape().with_k(1) == x[1].shape().with_k(1);
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
-            let (k, n) = (i / batch, i % batch);
-            let (a, b) = (x[0].image(k, n), x[1].image(k, n));
+        y[0].bands().for_each(|(band, y)| {
             if same {
-                return y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f(a, b));
+                let elements = y.iter_mut().zip(x[0].rows(&band)).zip(x[1].rows(&band));
+                return self.kind.apply(elements.map(|((y, &a), &b)| (y, a, b)));
             }
-            let mut to = y.iter_mut();
-            for row in 0..h {
-                for column in 0..w {
-                    for (channel, to) in (0..c).zip(&mut to) {
-                        let at = |s: [usize; 4]| row * s[1] + column * s[2] + channel * s[3];
-                        *to = f(a[at(sa)], b[at(sb)]);
-                    }
-                }
+            let (a, b) = (x[0].image(band.k, band.n), x[1].image(band.k, band.n));
+            let pixels = band.rows.flat_map(|row| (0..w).map(move |column| (row, column)));
+            for (y, (row, column)) in y.chunks_exact_mut(c).zip(pixels) {
+                let at = |s: [usize; 4], channel: usize| row * s[1] + column * s[2] + channel * s[3];
+                self.kind
+                    .apply(y.iter_mut().enumerate().map(|(channel, y)| (y, a[at(sa, channel)], b[at(sb, channel)])));
             }
         });
     }
@@ -141,11 +144,9 @@ impl Kernel for ScaleShift {
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
-        let n = x[0].shape().n;
         let (scale, shift) = (T::of(self.scale.into()), T::of(self.shift.into()));
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
-            let x = x[0].image(i / n, i % n);
-            y.iter_mut().zip(x).for_each(|(y, &x)| *y = scale * x + shift);
+        y[0].bands().for_each(|(band, y)| {
+            y.iter_mut().zip(x[0].rows(&band)).for_each(|(y, &x)| *y = scale * x + shift);
         });
     }
 

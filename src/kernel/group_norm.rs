@@ -13,6 +13,7 @@
 //! `x: [k, n, h, w, c]`, `gamma, beta: [k, 1, 1, 1, c]`, statistics `[k, n, 1, groups, 2]` hold mu and r.
 
 use super::activation::Activation;
+use super::columns::Columns;
 use super::tensor::expect;
 use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
@@ -33,31 +34,8 @@ pub struct GroupNorm {
     pub activation: Activation,
 }
 
-/// Two sums over pixels for each channel: of `f(channel, x, y)` for the pixels' values in two images. Rows of pixels are
-/// summed apart, then together: short chains of additions keep rounding small in f32.
-fn channel_sums<T: Real>(x: &[T], y: &[T], c: usize, f: impl Fn(usize, T, T) -> (T, T)) -> Vec<(T, T)> {
-    const CHUNK: usize = 64;
-    let mut total = vec![(T::zero(), T::zero()); c];
-    let (mut first, mut second) = (vec![T::zero(); c], vec![T::zero(); c]);
-    for (x, y) in x.chunks(CHUNK * c).zip(y.chunks(CHUNK * c)) {
-        first.fill(T::zero());
-        second.fill(T::zero());
-        for (x, y) in x.chunks_exact(c).zip(y.chunks_exact(c)) {
-            let sums = first.iter_mut().zip(&mut second);
-            for (channel, ((first, second), (&x, &y))) in sums.zip(x.iter().zip(y)).enumerate() {
-                let (a, b) = f(channel, x, y);
-                *first += a;
-                *second += b;
-            }
-        }
-        for (total, (&a, &b)) in total.iter_mut().zip(first.iter().zip(&second)) {
-            *total = (total.0 + a, total.1 + b);
-        }
-    }
-    total
-}
-
-/// How the GPU cuts an image's pixels and channels into workgroups: see `shaders/lib/reduce_lanes.wgsl`.
+/// How an image's pixels and channels are cut into workgroups on the GPU (see `shaders/lib/reduce_lanes.wgsl`), and its pixels into
+/// pieces of work on the CPU.
 struct Lanes {
     /// Channels of a workgroup.
     block: usize,
@@ -83,6 +61,12 @@ impl Lanes {
 
     fn workgroups(&self, images: usize) -> usize {
         images * self.chunks * self.c.div_ceil(self.block)
+    }
+
+    /// A chunk of an image.
+    fn chunk_of<'a, T>(&self, image: &'a [T], chunk: usize) -> &'a [T] {
+        let len = self.chunk * self.c;
+        &image[chunk * len..((chunk + 1) * len).min(image.len())]
     }
 
     /// Pairs of sums of this many images.
@@ -115,15 +99,29 @@ fn sums(norm_groups: usize, k: usize, operands: [(&[Operand], usize); 3]) -> Dis
     Dispatch::new("group_norm_sums", params, &[x, statistics, dy, Bind::Scratch], groups)
 }
 
-/// Means over each group of two quantities.
-fn group_means<T: Real>(sums: &[(T, T)], groups: usize, pixels: usize) -> Vec<(T, T)> {
-    let per = sums.len() / groups;
-    let count = T::of((pixels * per) as f64);
-    let mean = |group: &[(T, T)]| {
-        let (a, b) = group.iter().fold((T::zero(), T::zero()), |sum, &(a, b)| (sum.0 + a, sum.1 + b));
-        (a / count, b / count)
-    };
-    sums.chunks(per).map(mean).collect()
+/// On the CPU: of each channel, its sums of `dy xhat` and then those of `dy`, for every chunk of pixels.
+fn channel_sums<T: Real>(norm_groups: usize, [x, statistics, dy]: [&In<T>; 3], lanes: &Lanes, sums: &mut [T]) {
+    let (n, c) = (x.shape().n, lanes.c);
+    sums.par_chunks_mut(2 * c).enumerate().for_each(|(i, sums)| {
+        let (image, chunk) = (i / lanes.chunks, i % lanes.chunks);
+        let (k, n) = (image / n, image % n);
+        let stats = statistics.image(k, n);
+        let [x, dy] = [x, dy].map(|all| lanes.chunk_of(all.image(k, n), chunk));
+        let per = c / norm_groups;
+        let (of_dy_xhat, of_dy) = sums.split_at_mut(c);
+        for columns in Columns::all(c) {
+            let mean = columns.spread(|ch| stats[ch / per * 2]);
+            let r = columns.spread(|ch| stats[ch / per * 2 + 1]);
+            let [a, b] = columns.sums(x, dy, |j, x, dy| [dy * (x - mean[j]) * r[j], dy]);
+            of_dy_xhat[columns.channels()].copy_from_slice(&a[..columns.channels().len()]);
+            of_dy[columns.channels()].copy_from_slice(&b[..columns.channels().len()]);
+        }
+    });
+}
+
+/// A channel's sum over chunks of `2 c` sums, from the first of those of an image on.
+fn over_chunks<T: Real>(sums: &[T], c: usize, channel: usize) -> T {
+    sums[channel..].iter().step_by(2 * c).copied().sum()
 }
 
 impl Kernel for GroupNorm {
@@ -146,33 +144,49 @@ impl Kernel for GroupNorm {
         Ok(vec![Some(dx), Some(affine[0]), Some(affine[1])])
     }
 
-    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
         let shape = x[0].shape();
-        let (c, pixels, per) = (shape.c, shape.pixels(), shape.c / self.groups);
+        let (c, pixels, per, lanes) = (shape.c, shape.pixels(), shape.c / self.groups, Lanes::new(shape));
+        // One pass: moments about a value of each group, which is near its mean compared with its spread.
+        let pivot = |image: &[T], ch: usize| image[ch / per * per];
+        scratch.par_chunks_mut(2 * c).enumerate().for_each(|(i, moments)| {
+            let image = x[0].image(i / lanes.chunks / shape.n, i / lanes.chunks % shape.n);
+            let (chunk, (first, second)) = (lanes.chunk_of(image, i % lanes.chunks), moments.split_at_mut(c));
+            for columns in Columns::all(c) {
+                let pivots = columns.spread(|ch| pivot(image, ch));
+                let [a, b] = columns.sums(chunk, chunk, |j, x, _| {
+                    let d = x - pivots[j];
+                    [d, d * d]
+                });
+                first[columns.channels()].copy_from_slice(&a[..columns.channels().len()]);
+                second[columns.channels()].copy_from_slice(&b[..columns.channels().len()]);
+            }
+        });
+        let moments: &[T] = scratch;
         let [y, stats] = y else { unreachable!("two outputs are inferred") };
-        y.images().into_par_iter().zip(stats.images()).enumerate().for_each(|(i, (y, stats))| {
-            let (k, n) = (i / shape.n, i % shape.n);
-            let x_image = x[0].image(k, n);
-            // One pass: moments about a value of each group, which is near its mean compared with its spread.
-            let pivots: Vec<T> = (0..c).map(|ch| x_image[ch / per * per]).collect();
-            let about_pivot = |ch: usize, x: T, _: T| {
-                let d = x - pivots[ch];
-                (d, d * d)
-            };
-            let means = group_means(&channel_sums(x_image, x_image, c, about_pivot), self.groups, pixels);
-            for (group, (stats, (mean, square))) in stats.chunks_mut(2).zip(means).enumerate() {
-                stats[0] = pivots[group * per] + mean;
+        let count = T::of((pixels * per) as f64);
+        stats.images().enumerate().for_each(|(i, stats)| {
+            let image = x[0].image(i / shape.n, i % shape.n);
+            // Those of an image that all landmarks share are the same.
+            let first = if shape.k == 1 { i % shape.n } else { i };
+            let moments = &moments[first * 2 * c * lanes.chunks..][..2 * c * lanes.chunks];
+            for (group, stats) in stats.chunks_exact_mut(2).enumerate() {
+                let channels = group * per..(group + 1) * per;
+                let mean = channels.clone().map(|ch| over_chunks(moments, c, ch)).sum::<T>() / count;
+                let square = channels.map(|ch| over_chunks(moments, c, c + ch)).sum::<T>() / count;
+                stats[0] = pivot(image, group * per) + mean;
                 stats[1] = T::one() / ((square - mean * mean).max(T::zero()) + T::of(EPS)).sqrt();
             }
-            let (gamma, beta) = (x[1].slice(k), x[2].slice(k));
-            let affine: Vec<(T, T)> = (0..c)
-                .map(|ch| {
-                    let scale = gamma[ch] * stats[ch / per * 2 + 1];
-                    (scale, beta[ch] - scale * stats[ch / per * 2])
-                })
-                .collect();
-            for (y, x) in y.chunks_exact_mut(c).zip(x_image.chunks_exact(c)) {
-                y.iter_mut().zip(x).zip(&affine).for_each(|((y, &x), &(scale, shift))| *y = x * scale + shift);
+        });
+        let stats: &Out<T> = stats;
+        y.chunks(lanes.chunk * c).for_each(|(i, chunk, y)| {
+            let (k, n) = (i / shape.n, i % shape.n);
+            let stats = stats.image(k, n);
+            let (x, gamma, beta) = (lanes.chunk_of(x[0].image(k, n), chunk), x[1].slice(k), x[2].slice(k));
+            for columns in Columns::all(c) {
+                let scale = columns.spread(|ch| gamma[ch] * stats[ch / per * 2 + 1]);
+                let shift = columns.spread(|ch| beta[ch] - gamma[ch] * stats[ch / per * 2 + 1] * stats[ch / per * 2]);
+                columns.map(y, x, x, |j, x, _| x * scale[j] + shift[j]);
             }
             self.activation.apply(y);
         });
@@ -232,7 +246,7 @@ impl Kernel for GroupNorm {
         vec![moments, statistics, Dispatch::new("group_norm", norm, &binds, groups)]
     }
 
-    /// On the GPU, two moments a channel for every chunk of pixels.
+    /// Two moments a channel for every chunk of pixels.
     fn scratch(&self, x: &[Shape], _: &[Shape]) -> usize {
         2 * x[0].k * Lanes::new(x[0]).sums(x[0].n)
     }
@@ -276,31 +290,37 @@ impl Kernel for GroupNormGradInput {
         Ok(vec![x[0].with_k(Shape::broadcast_k(Self::NAME, x)?)])
     }
 
-    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
-        let shape = x[0].shape();
-        let (c, pixels, per) = (shape.c, shape.pixels(), shape.c / self.groups);
-        y[0].images().into_par_iter().enumerate().for_each(|(i, dx)| {
-            let (k, n) = (i / shape.n, i % shape.n);
-            let (x_image, gamma, stats, dy) = (x[0].image(k, n), x[1].slice(k), x[2].image(k, n), x[3].image(k, n));
-            let channel: Vec<[T; 3]> =
-                (0..c).map(|ch| [gamma[ch], stats[ch / per * 2], stats[ch / per * 2 + 1]]).collect();
-            let sums = channel_sums(x_image, dy, c, |ch, x, dy| {
-                let [gamma, mean, r] = channel[ch];
-                let g = gamma * dy;
-                (g, g * (x - mean) * r)
-            });
-            let means = group_means(&sums, self.groups, pixels);
-            // dx = r gamma dy - r mean(g) - r^2 (x - mu) mean(g xhat): three coefficients a channel.
-            let coefficients: Vec<[T; 3]> = (0..c)
-                .map(|ch| {
-                    let ([gamma, mu, r], (g, gx)) = (channel[ch], means[ch / per]);
-                    [r * gamma, -r * r * gx, r * r * gx * mu - r * g]
-                })
-                .collect();
-            for ((dx, x), dy) in dx.chunks_exact_mut(c).zip(x_image.chunks_exact(c)).zip(dy.chunks_exact(c)) {
-                for (((dx, &x), &dy), a) in dx.iter_mut().zip(x).zip(dy).zip(&coefficients) {
-                    *dx = a[0] * dy + a[1] * x + a[2];
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
+        let (shape, images) = (x[0].shape(), y[0].shape().k * x[0].shape().n);
+        let (c, pixels, per, lanes) = (shape.c, shape.pixels(), shape.c / self.groups, Lanes::new(shape));
+        let (sums, means) = scratch.split_at_mut(2 * lanes.sums(images));
+        channel_sums(self.groups, [&x[0], &x[2], &x[3]], &lanes, sums);
+        let count = T::of((pixels * per) as f64);
+        // The means of g and g xhat.
+        means.par_chunks_mut(2 * self.groups).zip(sums.par_chunks(2 * c * lanes.chunks)).enumerate().for_each(
+            |(i, (means, sums))| {
+                let gamma = x[1].slice(i / shape.n);
+                for (group, means) in means.chunks_exact_mut(2).enumerate() {
+                    let channels = group * per..(group + 1) * per;
+                    let mean =
+                        |of: usize| channels.clone().map(|ch| gamma[ch] * over_chunks(sums, c, of + ch)).sum::<T>();
+                    (means[0], means[1]) = (mean(c) / count, mean(0) / count);
                 }
+            },
+        );
+        let means: &[T] = means;
+        y[0].chunks(lanes.chunk * c).for_each(|(i, chunk, dx)| {
+            let (k, n) = (i / shape.n, i % shape.n);
+            let (gamma, stats, means) = (x[1].slice(k), x[2].image(k, n), &means[2 * self.groups * i..]);
+            let (x, dy) = (lanes.chunk_of(x[0].image(k, n), chunk), lanes.chunk_of(x[3].image(k, n), chunk));
+            let (mu, r) = (|ch: usize| stats[ch / per * 2], |ch: usize| stats[ch / per * 2 + 1]);
+            let (g, gx) = (|ch: usize| means[ch / per * 2], |ch: usize| means[ch / per * 2 + 1]);
+            // dx = r gamma dy - r mean(g) - r^2 (x - mu) mean(g xhat): three coefficients a channel.
+            for columns in Columns::all(c) {
+                let of_dy = columns.spread(|ch| r(ch) * gamma[ch]);
+                let of_x = columns.spread(|ch| -r(ch) * r(ch) * gx(ch));
+                let shift = columns.spread(|ch| r(ch) * r(ch) * gx(ch) * mu(ch) - r(ch) * g(ch));
+                columns.map(dx, x, dy, |j, x, dy| of_dy[j] * dy + of_x[j] * x + shift[j]);
             }
         });
     }
@@ -344,7 +364,7 @@ impl Kernel for GroupNormGradInput {
         vec![sums(self.groups, to.k, [(x, 0), (x, 2), (x, 3)]), means, gradient]
     }
 
-    /// On the GPU, two sums a channel for every chunk of pixels, then two means a group.
+    /// Two sums a channel for every chunk of pixels, then two means a group.
     fn scratch(&self, x: &[Shape], y: &[Shape]) -> usize {
         2 * y[0].k * (Lanes::new(x[0]).sums(x[0].n) + x[0].n * self.groups)
     }
@@ -387,37 +407,21 @@ impl Kernel for GroupNormGradAffine {
         Ok(vec![Shape { k: self.k, n: 1, h: 1, w: 1, c: x[0].c }; 2])
     }
 
-    /// Two sums a channel for every sample; on the GPU, for every chunk of its pixels.
+    /// Two sums a channel for every chunk of pixels.
     fn scratch(&self, x: &[Shape], _: &[Shape]) -> usize {
         let k = x.iter().map(|s| s.k).max().unwrap_or(1);
         2 * k * Lanes::new(x[0]).sums(x[0].n)
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
-        let shape = x[0].shape();
-        let (c, per) = (shape.c, shape.c / self.groups);
-        let landmarks = x.iter().map(|x| x.shape().k).max().unwrap_or(1);
-        let scratch = &mut scratch[..2 * landmarks * shape.n * c];
-        scratch.par_chunks_mut(2 * c).enumerate().for_each(|(i, partial)| {
-            let (k, n) = (i / shape.n, i % shape.n);
-            let (x, stats, dy) = (x[0].image(k, n), x[1].image(k, n), x[2].image(k, n));
-            let channel: Vec<[T; 2]> = (0..c).map(|ch| [stats[ch / per * 2], stats[ch / per * 2 + 1]]).collect();
-            let sums = channel_sums(x, dy, c, |ch, x, dy| {
-                let [mean, r] = channel[ch];
-                (dy * (x - mean) * r, dy)
-            });
-            for (ch, (gamma, beta)) in sums.into_iter().enumerate() {
-                partial[ch] = gamma;
-                partial[c + ch] = beta;
-            }
-        });
-        let samples = landmarks * shape.n / self.k;
+        let (c, lanes) = (x[0].shape().c, Lanes::new(x[0].shape()));
+        channel_sums(self.groups, [&x[0], &x[1], &x[2]], &lanes, scratch);
         let [dgamma, dbeta] = y else { unreachable!("two outputs are inferred") };
+        let of_landmark = scratch.len() / self.k;
         for (k, (dgamma, dbeta)) in dgamma.slices().zip(dbeta.slices()).enumerate() {
-            let partials = &scratch[k * samples * 2 * c..][..samples * 2 * c];
+            let sums = &scratch[k * of_landmark..][..of_landmark];
             for ch in 0..c {
-                dgamma[ch] = partials.chunks(2 * c).map(|p| p[ch]).sum();
-                dbeta[ch] = partials.chunks(2 * c).map(|p| p[c + ch]).sum();
+                (dgamma[ch], dbeta[ch]) = (over_chunks(sums, c, ch), over_chunks(sums, c, c + ch));
             }
         }
     }

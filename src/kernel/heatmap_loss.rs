@@ -24,7 +24,7 @@ fn same(name: &'static str, x: &[Shape]) -> Result<Vec<Shape>> {
 /// Applies `f` to the elements of the inputs.
 fn map<T: Real, const N: usize>(x: &[In<T>], y: &mut [Out<T>], f: impl Fn([T; N]) -> T + Sync) {
     let n = x[0].shape().n;
-    y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+    y[0].images().enumerate().for_each(|(i, y)| {
         let x: [&[T]; N] = std::array::from_fn(|j| x[j].image(i / n, i % n));
         y.iter_mut().enumerate().for_each(|(e, y)| *y = f(x.map(|x| x[e])));
     });

@@ -38,9 +38,9 @@ impl Kernel for L2Normalize {
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
-        let Shape { n, c, .. } = x[0].shape();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
-            for (y, x) in y.chunks_exact_mut(c).zip(x[0].image(i / n, i % n).chunks_exact(c)) {
+        let c = x[0].shape().c;
+        y[0].bands().for_each(|(band, y)| {
+            for (y, x) in y.chunks_exact_mut(c).zip(x[0].rows(&band).chunks_exact(c)) {
                 let r = inverse_norm(x);
                 y.iter_mut().zip(x).for_each(|(y, &x)| *y = x * r);
             }
@@ -81,9 +81,9 @@ impl Kernel for L2NormalizeGrad {
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
-        let Shape { n, c, .. } = x[0].shape();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, dx)| {
-            let (x, dy) = (x[0].image(i / n, i % n), x[1].image(i / n, i % n));
+        let c = x[0].shape().c;
+        y[0].bands().for_each(|(band, dx)| {
+            let (x, dy) = (x[0].rows(&band), x[1].rows(&band));
             for ((dx, x), dy) in dx.chunks_exact_mut(c).zip(x.chunks_exact(c)).zip(dy.chunks_exact(c)) {
                 let r = inverse_norm(x);
                 let along = r * r * x.iter().zip(dy).map(|(&x, &dy)| x * dy).sum::<T>();

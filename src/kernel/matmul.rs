@@ -34,14 +34,20 @@ fn left<T: Real>(data: &[T], s: Shape, transposed: bool) -> Left<'_, T> {
     if transposed { Left { data, rows: columns, columns: rows } } else { Left { data, rows, columns } }
 }
 
+/// Elements of the matrix as a right operand, unless it is one where it lies.
+fn right_len(s: Shape, transposed: bool) -> usize {
+    let (k, n) = extent(s, transposed);
+    if !transposed && padded(n) == n { 0 } else { k * padded(n) }
+}
+
 /// Calls `f` with the matrix as a right operand of `n` columns, copied if it does not lie as one.
 fn with_right<T: Real>(data: &[T], s: Shape, transposed: bool, f: impl FnOnce(Right<T>)) {
     let (k, n) = extent(s, transposed);
     let row = padded(n);
-    if !transposed && row == n {
-        return f(Right { data, row });
-    }
-    with_scratch(k * row, |packed: &mut [T]| {
+    with_scratch(right_len(s, transposed), |packed: &mut [T]| {
+        if packed.is_empty() {
+            return f(Right { data, row });
+        }
         if transposed {
             pack_transposed(data, n, k, packed);
         } else {
@@ -83,11 +89,15 @@ impl Kernel for MatMul {
         })
     }
 
+    fn thread_scratch(&self, x: &[Shape], _: &[Shape]) -> usize {
+        right_len(x[1], self.transpose_b)
+    }
+
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let (a, b) = (x[0].shape(), x[1].shape());
         let ((m, inner), (_, cols)) = (extent(a, self.transpose_a), extent(b, self.transpose_b));
         let batch = y[0].shape().n;
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+        y[0].images().enumerate().for_each(|(i, y)| {
             let (k, n) = (i / batch, i % batch);
             let left = left(x[0].image(k, n), a, self.transpose_a);
             with_right(x[1].image(k, n), b, self.transpose_b, |right| {

@@ -9,6 +9,7 @@
 
 pub mod activation;
 pub mod adamw;
+mod columns;
 pub mod concat;
 pub mod conv2d;
 pub mod conv2d_grad;
@@ -31,8 +32,9 @@ pub mod tensor;
 pub(crate) mod tile;
 pub mod warp;
 
+pub use crate::cpu::{Band, In, Out};
 pub use real::Real;
-pub use tensor::{In, Operand, Out, Shape};
+pub use tensor::{Operand, Shape};
 
 use crate::Result;
 use crate::tape::{Tape, Var};
@@ -157,6 +159,11 @@ pub trait Kernel: Clone + Sized {
         0
     }
 
+    /// Elements of working memory that each thread of the CPU twin takes from `cpu::scratch`.
+    fn thread_scratch(&self, _x: &[Shape], _y: &[Shape]) -> usize {
+        0
+    }
+
     /// Floating-point operations; the default counts one an output element.
     fn flops(&self, _x: &[Shape], y: &[Shape]) -> u64 {
         y.iter().map(|s| s.len() as u64).sum()
@@ -218,6 +225,11 @@ macro_rules! registry {
             /// See [`Kernel::scratch`].
             pub fn scratch(&self, x: &[Shape], y: &[Shape]) -> usize {
                 match self { $(Op::$kernel(op) => op.scratch(x, y),)* }
+            }
+
+            /// See [`Kernel::thread_scratch`].
+            pub fn thread_scratch(&self, x: &[Shape], y: &[Shape]) -> usize {
+                match self { $(Op::$kernel(op) => op.thread_scratch(x, y),)* }
             }
 
             /// See [`Cost`].

@@ -60,10 +60,12 @@ impl Window {
         self.padded_width() * self.ci
     }
 
-    /// Output rows of a band.
-    fn band_rows(&self) -> usize {
+    /// Output rows of a band; the last of an image may have fewer.
+    pub fn band_rows(&self) -> usize {
         const ELEMENTS: usize = 1 << 15;
-        (ELEMENTS / (self.line() * self.stride)).clamp(1, self.oh.max(1))
+        let most = (ELEMENTS / (self.line() * self.stride)).clamp(1, self.oh);
+        // Bands of one size: a last one of a few rows would be mostly border.
+        self.oh.div_ceil(self.oh.div_ceil(most))
     }
 
     /// How many bands of output rows an image has.
@@ -77,22 +79,25 @@ impl Window {
         index * rows..((index + 1) * rows).min(self.oh)
     }
 
-    /// Output images `[oh, ow, co]` cut into bands: (image, output rows, their memory).
-    pub fn cut<'a, T>(&self, images: Vec<&'a mut [T]>) -> Vec<(usize, Range<usize>, &'a mut [T])> {
-        let mut bands = Vec::new();
-        for (i, mut image) in images.into_iter().enumerate() {
-            let row = image.len() / self.oh;
-            for rows in (0..self.bands()).map(|band| self.band(band)) {
-                let (band, rest) = image.split_at_mut(rows.len() * row);
-                bands.push((i, rows, band));
-                image = rest;
-            }
-        }
-        bands
-    }
-
     fn band_len(&self, rows: &Range<usize>) -> usize {
         if self.direct() { 0 } else { ((rows.len() - 1) * self.stride + self.kh) * self.line() }
+    }
+
+    /// Elements that [`Window::forward`] works in, with an adapter of this rank.
+    pub fn forward_scratch(&self, rank: usize) -> usize {
+        let rows = self.band(0);
+        self.band_len(&rows) + rows.len() * self.ow * padded(rank)
+    }
+
+    /// Elements that [`Window::grad_weight`] works in.
+    pub fn grad_weight_scratch(&self, co: usize) -> usize {
+        let rows = self.band(0);
+        self.band_len(&rows) + self.packed_len(&rows, co)
+    }
+
+    /// Elements of a band's gradients as a right operand, unless they are one where they lie.
+    fn packed_len(&self, rows: &Range<usize>, co: usize) -> usize {
+        if padded(co) == co { 0 } else { rows.len() * self.ow * padded(co) }
     }
 
     /// Copies the input rows under a band of output rows, spread and with their zero border.
@@ -144,18 +149,19 @@ impl Window {
         let pixels = rows.len() * self.ow;
         let co = y.len() / pixels;
         let band_len = self.band_len(&rows);
-        let rank = adapter.map_or(0, |adapter| adapter.rank);
-        with_scratch(band_len + pixels * rank, |scratch: &mut [T]| {
+        // Whole vectors of t: the columns beyond the rank are zero.
+        let width = padded(adapter.map_or(0, |adapter| adapter.rank));
+        with_scratch(band_len + pixels * width, |scratch: &mut [T]| {
             let (band, t) = scratch.split_at_mut(band_len);
             self.with_left(x, &rows, band, |left| {
                 let start = bias.map_or(Start::Zero, Start::Row);
                 gemm([pixels, co, self.taps()], left, Right { data: weight, row: padded(co) }, start, y);
-                let Some(Adapter { v, u, .. }) = adapter else { return };
+                let Some(Adapter { rank, v, u }) = adapter else { return };
                 // t = v x at the kernel's centre, y += u t.
                 let centre = &left.data[(self.kh / 2 * self.padded_width() + self.kw / 2) * self.ci..];
                 let left = Left { data: centre, columns: Grid::line(self.ci, 1), ..left };
-                gemm([pixels, rank, self.ci], left, Right { data: v, row: padded(rank) }, Start::Zero, t);
-                let left = Left { data: &*t, rows: Grid::line(pixels, rank), columns: Grid::line(rank, 1) };
+                gemm([pixels, width, self.ci], left, Right { data: v, row: width }, Start::Zero, t);
+                let left = Left { data: &*t, rows: Grid::line(pixels, width), columns: Grid::line(rank, 1) };
                 gemm([pixels, co, rank], left, Right { data: u, row: padded(co) }, Start::Sum, y);
             });
         });
@@ -165,9 +171,8 @@ impl Window {
     pub fn grad_weight<T: Real>(&self, x: &[T], dy: &[T], rows: Range<usize>, dw: &mut [T]) {
         let co = dw.len() / self.taps();
         let width = padded(co);
-        let (pixels, band_len) = (rows.len() * self.ow, self.band_len(&rows));
+        let (pixels, band_len, packed_len) = (rows.len() * self.ow, self.band_len(&rows), self.packed_len(&rows, co));
         let dy = &dy[rows.start * self.ow * co..rows.end * self.ow * co];
-        let packed_len = if width == co { 0 } else { pixels * width };
         with_scratch(band_len + packed_len, |scratch: &mut [T]| {
             let (band, packed) = scratch.split_at_mut(band_len);
             for (to, from) in packed.chunks_exact_mut(width).zip(dy.chunks_exact(co)) {

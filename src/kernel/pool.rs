@@ -3,7 +3,7 @@
 //! The gradient of the maximum goes to the first of equal elements in row-major order, on every device.
 
 use super::tensor::expect;
-use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
+use super::{Band, Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
@@ -28,14 +28,12 @@ pub struct Pool {
     pub kind: PoolKind,
 }
 
-/// Offsets of the four elements that pool into one, and of that one, for each channel.
-fn windows(shape: Shape) -> impl Iterator<Item = (usize, [usize; 4])> {
-    let Shape { h, w, c, .. } = shape;
-    (0..(h / 2) * (w / 2)).flat_map(move |i| {
-        let (y, x) = (i / (w / 2), i % (w / 2));
-        let at = move |dy: usize, dx: usize| ((2 * y + dy) * w + 2 * x + dx) * c;
-        let corners = [at(0, 0), at(0, 1), at(1, 0), at(1, 1)];
-        (0..c).map(move |ch| (i * c + ch, corners.map(|corner| corner + ch)))
+/// The pixels of two rows that pool into one row: the two above and the two below of each, `c` channels a pixel.
+fn windows<T>(rows: &[T], line: usize, c: usize) -> impl Iterator<Item = [&[T]; 4]> {
+    let (top, low) = rows.split_at(line);
+    top.chunks_exact(2 * c).zip(low.chunks_exact(2 * c)).map(move |(top, low)| {
+        let ((a, b), (c, d)) = (top.split_at(c), low.split_at(c));
+        [a, b, c, d]
     })
 }
 
@@ -57,14 +55,17 @@ impl Kernel for Pool {
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let shape = x[0].shape();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
-            let x = x[0].image(i / shape.n, i % shape.n);
-            for (to, from) in windows(shape) {
-                let [a, b, c, d] = from.map(|i| x[i]);
-                y[to] = match self.kind {
-                    PoolKind::Max => a.max(b).max(c.max(d)),
-                    PoolKind::Mean => (a + b + (c + d)) * T::of(0.25),
-                };
+        y[0].bands().for_each(|(Band { k, n, rows }, y)| {
+            let line = shape.w * shape.c;
+            let x = &x[0].image(k, n)[2 * rows.start * line..2 * rows.end * line];
+            let rows = x.chunks_exact(2 * line).flat_map(|rows| windows(rows, line, shape.c));
+            for (y, [a, b, c, d]) in y.chunks_exact_mut(shape.c).zip(rows) {
+                let pixels =
+                    y.iter_mut().zip(a).zip(b).zip(c).zip(d).map(|((((y, &a), &b), &c), &d)| (y, [a, b, c, d]));
+                match self.kind {
+                    PoolKind::Max => pixels.for_each(|(y, [a, b, c, d])| *y = a.max(b).max(c.max(d))),
+                    PoolKind::Mean => pixels.for_each(|(y, [a, b, c, d])| *y = (a + b + (c + d)) * T::of(0.25)),
+                }
             }
         });
     }
@@ -98,6 +99,24 @@ pub struct PoolGrad {
     pub kind: PoolKind,
 }
 
+/// The gradients `a, b, c, d` of four pixels from that of the one they pool into: the first of their largest has it. By selections of
+/// one value each, which vectorise.
+fn first_of_largest<T: Real>(x: [&[T]; 4], dy: &[T], a: &mut [T], b: &mut [T], c: &mut [T], d: &mut [T]) {
+    let len = dy.len();
+    let (x, a, b, c, d) = (x.map(|x| &x[..len]), &mut a[..len], &mut b[..len], &mut c[..len], &mut d[..len]);
+    let keep = |keep: bool, dy: T| if keep { dy } else { T::zero() };
+    for i in 0..len {
+        let [xa, xb, xc, xd] = x.map(|x| x[i]);
+        let (right, low_right) = (xb > xa, xd > xc);
+        let (upper, lower) = (if right { xb } else { xa }, if low_right { xd } else { xc });
+        let low = lower > upper;
+        a[i] = keep(!low & !right, dy[i]);
+        b[i] = keep(!low & right, dy[i]);
+        c[i] = keep(low & !low_right, dy[i]);
+        d[i] = keep(low & low_right, dy[i]);
+    }
+}
+
 impl Kernel for PoolGrad {
     const NAME: &'static str = "pool_grad";
 
@@ -108,17 +127,27 @@ impl Kernel for PoolGrad {
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let shape = x[0].shape();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, dx)| {
+        y[0].images().enumerate().for_each(|(i, dx)| {
             let (k, n) = (i / shape.n, i % shape.n);
             let (x, dy) = (x[0].image(k, n), x[1].image(k, n));
-            dx.fill(T::zero());
-            for (from, to) in windows(shape) {
-                match self.kind {
-                    PoolKind::Max => {
-                        let first = (1..4).fold(0, |best, j| if x[to[j]] > x[to[best]] { j } else { best });
-                        dx[to[first]] = dy[from];
+            let (c, line) = (shape.c, shape.w * shape.c);
+            let (inside, below) = dx.split_at_mut(shape.h / 2 * 2 * line);
+            below.fill(T::zero());
+            let rows = inside.chunks_exact_mut(2 * line).zip(x.chunks_exact(2 * line));
+            for ((dx, x), dy) in rows.zip(dy.chunks_exact(shape.w / 2 * c)) {
+                let (top, low) = dx.split_at_mut(line);
+                let pixels = top.chunks_exact_mut(2 * c).zip(low.chunks_exact_mut(2 * c));
+                for (((top, low), x), dy) in pixels.zip(windows(x, line, c)).zip(dy.chunks_exact(c)) {
+                    let ((a, b), (c, d)) = (top.split_at_mut(c), low.split_at_mut(c));
+                    match self.kind {
+                        PoolKind::Max => first_of_largest(x, dy, a, b, c, d),
+                        PoolKind::Mean => [a, b, c, d].into_iter().for_each(|dx| {
+                            dx.iter_mut().zip(dy).for_each(|(dx, &dy)| *dx = dy * T::of(0.25));
+                        }),
                     }
-                    PoolKind::Mean => to.iter().for_each(|&j| dx[j] = dy[from] * T::of(0.25)),
+                }
+                for row in [top, low] {
+                    row[shape.w / 2 * 2 * c..].fill(T::zero());
                 }
             }
         });

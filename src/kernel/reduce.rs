@@ -1,15 +1,14 @@
-//! Sums over any axes, in an order fixed by shapes. The twin sums each result over its elements in row-major order, in chunks of
-//! [`CHUNK`] elements whose sums are then added in order; the shader by threads, a tree of threads, and slices.
+//! Sums over any axes, in an order fixed by shapes: the twin sums by columns and slices, the shader by threads, a tree of threads,
+//! and slices.
 
+use super::columns::Columns;
 use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-
-/// Elements summed one after another before their sum joins the total.
-pub const CHUNK: usize = 256;
+use std::ops::Range;
 
 /// The sum over every axis that is not kept; a summed axis has extent 1. Input: `x`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,37 +104,30 @@ impl Kernel for Sum {
         Ok(vec![Some(tape.add(zeros, dy)?)])
     }
 
-    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
-        let from = x[0].shape();
-        let summed: Shape =
-            std::array::from_fn::<usize, 5, _>(|i| if self.keep[i] { 1 } else { from.dims()[i] }).into();
-        let to = y[0].shape();
-        for (k, out) in y[0].slices().enumerate() {
-            out.par_iter_mut().enumerate().for_each(|(i, out)| {
-                let [n, h, w, c] = unravel(i, to);
-                let mut total = T::zero();
-                let mut part = T::zero();
-                let mut count = 0;
-                for sk in 0..summed.k {
-                    let data = x[0].slice(k + sk);
-                    for sn in 0..summed.n {
-                        for sh in 0..summed.h {
-                            for sw in 0..summed.w {
-                                let at = (((n + sn) * from.h + h + sh) * from.w + w + sw) * from.c + c;
-                                for &v in &data[at..at + summed.c] {
-                                    part += v;
-                                    count += 1;
-                                    if count == CHUNK {
-                                        total += part;
-                                        (part, count) = (T::zero(), 0);
-                                    }
-                                }
-                            }
-                        }
-                    }
-                }
-                *out = total + part;
+    fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], scratch: &mut [T]) {
+        let (images, to) = (Images::new(self, x[0].shape()), y[0].shape());
+        let Images { run, rows, .. } = images;
+        let slices = self.slices(x[0].shape());
+        if slices == 1 {
+            // Runs as long as a sample are cut, so that there is work for all threads.
+            let piece = if run == to.image_len() { run.min(PIECE) } else { run };
+            return y[0].chunks(piece).for_each(|(sample, index, out)| {
+                let blocks = to.image_len() / run;
+                let (block, first) = if piece == run { (index, 0) } else { (0, index * piece) };
+                let (k, n) = (sample / to.n, sample % to.n);
+                images.sum(&x[0], k, n * blocks + block, 0..rows, first, out);
             });
+        }
+        let blocks = to.slice_len() / run;
+        scratch[..slices * to.len()].par_chunks_mut(run).enumerate().for_each(|(i, out)| {
+            let (slice, k, block) = (i / (to.k * blocks), i / blocks % to.k, i % blocks);
+            images.sum(&x[0], k, block, slice * rows / slices..(slice + 1) * rows / slices, 0, out);
+        });
+        for (k, out) in y[0].slices().enumerate() {
+            for (i, out) in out.iter_mut().enumerate() {
+                let partials = scratch[k * to.slice_len() + i..slices * to.len()].iter().step_by(to.len());
+                *out = partials.copied().sum();
+            }
         }
     }
 
@@ -189,7 +181,57 @@ impl Kernel for Sum {
     }
 }
 
-/// The position `[n, h, w, c]` of an element of a slice.
-fn unravel(i: usize, s: Shape) -> [usize; 4] {
-    [i / s.image_len(), i / (s.w * s.c) % s.h, i / s.c % s.w, i % s.c]
+/// What the twin sums: images `[rows, run]` that lie without gaps in a landmark's slice, each row a run of neighbours that are all
+/// kept. An output block is a run; it may sum over several images.
+struct Images<'a> {
+    op: &'a Sum,
+    x: Shape,
+    run: usize,
+    rows: usize,
+    /// Axes from 1 to this one lie around the images.
+    outer: usize,
+}
+
+/// Elements of a run that are a piece of work of their own.
+const PIECE: usize = 4096;
+
+impl<'a> Images<'a> {
+    fn new(op: &'a Sum, x: Shape) -> Self {
+        let dims = x.dims();
+        // The first of the axes before `end` that are all kept, or all summed.
+        let reach = |first: usize, end: usize, kept: bool| {
+            (first..end).rev().take_while(|&i| op.keep[i] == kept || dims[i] == 1).last().unwrap_or(end)
+        };
+        let inner = reach(2, 5, true);
+        let outer = reach(1, inner, false);
+        Self { op, x, run: dims[inner..].iter().product(), rows: dims[outer..inner].iter().product(), outer }
+    }
+
+    /// Where the kept or the summed axes around the images, taken as one, have this index.
+    fn offset(&self, kept: bool, mut index: usize) -> usize {
+        let dims = self.x.dims();
+        let mut offset = 0;
+        for axis in (1..self.outer).rev().filter(|&axis| self.op.keep[axis] == kept) {
+            offset += index % dims[axis] * dims[axis + 1..].iter().product::<usize>();
+            index /= dims[axis];
+        }
+        offset
+    }
+
+    /// Sums a range of each image's rows into `out`: block `block` of landmark `k`, from its element `first` on.
+    fn sum<T: Real>(&self, x: &In<T>, k: usize, block: usize, rows: Range<usize>, first: usize, out: &mut [T]) {
+        let landmarks = if self.op.keep[0] { k..k + 1 } else { 0..self.x.k };
+        let summed = |axis: &usize| !self.op.keep[*axis];
+        let images: usize = (1..self.outer).filter(summed).map(|axis| self.x.dims()[axis]).product();
+        out.fill(T::zero());
+        for (k, image) in landmarks.flat_map(|k| (0..images).map(move |image| (k, image))) {
+            let start = self.offset(true, block) + self.offset(false, image);
+            let image = &x.slice(k)[start..][rows.start * self.run..rows.end * self.run];
+            for columns in Columns::of(self.run, first..first + out.len()) {
+                let [sums] = columns.sums(image, image, |_, v, _| [v]);
+                let to = &mut out[columns.channels().start - first..][..columns.channels().len()];
+                to.iter_mut().zip(&sums).for_each(|(to, &sum)| *to += sum);
+            }
+        }
+    }
 }

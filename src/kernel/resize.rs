@@ -1,10 +1,12 @@
 //! Bilinear resize with half-pixel centres and edges clamped: output pixel `i` reads at `(i + 1/2) h / h' - 1/2`.
 //!
-//! The gradient gathers: every input pixel sums, in order, over the output pixels that read it, so it needs no atomics.
+//! The gradient of an image belongs to one thread, which adds up in order, so it needs no atomics; the GPU's gathers: every input
+//! pixel sums over the output pixels that read it.
 
 use super::tensor::expect;
-use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
+use super::{Band, Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::cpu::scratch::with_scratch;
 use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
@@ -36,28 +38,36 @@ impl Kernel for Resize {
         Ok(vec![Shape { h: self.h, w: self.w, ..x[0] }])
     }
 
+    fn thread_scratch(&self, x: &[Shape], _: &[Shape]) -> usize {
+        x[0].w * x[0].c
+    }
+
     fn grad(&self, tape: &mut Tape, x: &[Var], _: &[Var], dy: Var) -> Result<Vec<Option<Var>>> {
         let Shape { h, w, .. } = tape.shape(x[0]);
         Ok(vec![Some(tape.push1(ResizeGrad { h, w }, &[dy])?)])
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
-        let Shape { n: batch, h, w, c, .. } = x[0].shape();
-        let columns: Vec<(usize, usize, T)> = (0..self.w).map(|ox| taps(ox, w, self.w)).collect();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
-            let x = x[0].image(i / batch, i % batch);
-            for (oy, row) in y.chunks_exact_mut(self.w * c).enumerate() {
-                let (y0, y1, fy) = taps::<T>(oy, h, self.h);
-                let (top, bottom) = (&x[y0 * w * c..][..w * c], &x[y1 * w * c..][..w * c]);
-                for (to, &(x0, x1, fx)) in row.chunks_exact_mut(c).zip(&columns) {
-                    let at = |row: &[T], x: usize, ch: usize| row[x * c + ch];
-                    for (ch, to) in to.iter_mut().enumerate() {
-                        let a = at(top, x0, ch) + (at(top, x1, ch) - at(top, x0, ch)) * fx;
-                        let b = at(bottom, x0, ch) + (at(bottom, x1, ch) - at(bottom, x0, ch)) * fx;
-                        *to = a + (b - a) * fy;
+        let Shape { h, w, c, .. } = x[0].shape();
+        y[0].bands().for_each(|(Band { k, n, rows }, y)| {
+            let x = x[0].image(k, n);
+            // Each row is interpolated between rows, then along itself.
+            with_scratch(w * c, |between: &mut [T]| {
+                for (oy, to) in rows.zip(y.chunks_exact_mut(self.w * c)) {
+                    let (y0, y1, fy) = taps::<T>(oy, h, self.h);
+                    let (top, bottom) = (&x[y0 * w * c..][..w * c], &x[y1 * w * c..][..w * c]);
+                    for ((v, &a), &b) in between.iter_mut().zip(top).zip(bottom) {
+                        *v = a + (b - a) * fy;
+                    }
+                    for (ox, to) in to.chunks_exact_mut(c).enumerate() {
+                        let (x0, x1, fx) = taps::<T>(ox, w, self.w);
+                        let (left, right) = (&between[x0 * c..][..c], &between[x1 * c..][..c]);
+                        for ((to, &a), &b) in to.iter_mut().zip(left).zip(right) {
+                            *to = a + (b - a) * fx;
+                        }
                     }
                 }
-            }
+            });
         });
     }
 
@@ -104,15 +114,9 @@ pub struct ResizeGrad {
     pub w: usize,
 }
 
-/// For each source index of a resize along one axis, the outputs that read it and their weights, in order.
-fn readers<T: Real>(from: usize, to: usize) -> Vec<Vec<(usize, T)>> {
-    let mut readers = vec![Vec::new(); from];
-    for i in 0..to {
-        let (low, high, f) = taps::<T>(i, from, to);
-        readers[low].push((i, T::one() - f));
-        readers[high].push((i, f));
-    }
-    readers
+/// `to += factor from`.
+fn add<T: Real>(to: &mut [T], factor: T, from: &[T]) {
+    to.iter_mut().zip(from).for_each(|(to, &from)| *to += factor * from);
 }
 
 impl Kernel for ResizeGrad {
@@ -122,21 +126,29 @@ impl Kernel for ResizeGrad {
         Ok(vec![Shape { h: self.h, w: self.w, ..x[0] }])
     }
 
+    fn thread_scratch(&self, x: &[Shape], _: &[Shape]) -> usize {
+        self.w * x[0].c
+    }
+
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let Shape { n: batch, h: oh, w: ow, c, .. } = x[0].shape();
-        let (rows, columns) = (readers::<T>(self.h, oh), readers::<T>(self.w, ow));
-        y[0].images().into_par_iter().enumerate().for_each(|(i, dx)| {
+        y[0].images().enumerate().for_each(|(i, dx)| {
             let dy = x[0].image(i / batch, i % batch);
-            for (pixel, to) in dx.chunks_exact_mut(c).enumerate() {
-                to.fill(T::zero());
-                for &(oy, fy) in &rows[pixel / self.w] {
-                    for &(ox, fx) in &columns[pixel % self.w] {
-                        let weight = fy * fx;
-                        let from = &dy[(oy * ow + ox) * c..][..c];
-                        to.iter_mut().zip(from).for_each(|(to, &from)| *to += weight * from);
+            dx.fill(T::zero());
+            // The transpose of the resize: each row is summed along itself, then into the two rows that it was made of.
+            with_scratch(self.w * c, |along: &mut [T]| {
+                for (oy, from) in dy.chunks_exact(ow * c).enumerate() {
+                    along.fill(T::zero());
+                    for (ox, from) in from.chunks_exact(c).enumerate() {
+                        let (x0, x1, fx) = taps::<T>(ox, self.w, ow);
+                        add(&mut along[x0 * c..][..c], T::one() - fx, from);
+                        add(&mut along[x1 * c..][..c], fx, from);
                     }
+                    let (y0, y1, fy) = taps::<T>(oy, self.h, oh);
+                    add(&mut dx[y0 * self.w * c..][..self.w * c], T::one() - fy, along);
+                    add(&mut dx[y1 * self.w * c..][..self.w * c], fy, along);
                 }
-            }
+            });
         });
     }
 

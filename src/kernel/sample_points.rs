@@ -50,7 +50,7 @@ impl Kernel for SamplePoints {
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let Shape { n, h, w, c, .. } = x[0].shape();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+        y[0].images().enumerate().for_each(|(i, y)| {
             let (map, points) = (x[0].image(i / n, i % n), x[1].image(i / n, i % n));
             for (y, point) in y.chunks_exact_mut(c).zip(points.chunks_exact(2)) {
                 let corners = corners(point, self.scale, h, w);
@@ -117,7 +117,7 @@ impl Kernel for SamplePointsGrad {
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let Shape { n, c, .. } = x[1].shape();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, dmap)| {
+        y[0].images().enumerate().for_each(|(i, dmap)| {
             let (points, dy) = (x[0].image(i / n, i % n), x[1].image(i / n, i % n));
             dmap.fill(T::zero());
             for (point, dy) in points.chunks_exact(2).zip(dy.chunks_exact(c)) {

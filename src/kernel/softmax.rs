@@ -4,24 +4,21 @@
 //! p[i] = exp(x[i] - max) / sum_j exp(x[j] - max);      dx = p (dy - sum_j p[j] dy[j])
 //! ```
 
+use super::columns::{Columns, WIDTH};
 use super::tensor::expect;
 use super::{Bind, Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
+use crate::cpu::scratch::with_scratch;
 use crate::gpu::shaders;
 use crate::tape::{Tape, Var};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// The maximum and the sum of `exp(x - maximum)` of each channel.
-pub(crate) fn max_and_sum<T: Real>(x: &[T], c: usize) -> Vec<(T, T)> {
-    let mut stats = vec![(T::neg_infinity(), T::zero()); c];
-    for pixel in x.chunks_exact(c) {
-        stats.iter_mut().zip(pixel).for_each(|(s, &v)| s.0 = s.0.max(v));
-    }
-    for pixel in x.chunks_exact(c) {
-        stats.iter_mut().zip(pixel).for_each(|(s, &v)| s.1 += (v - s.0).exp());
-    }
-    stats
+/// The maximum and the sum of `exp(x - maximum)` of each channel, in all columns of it.
+pub(super) fn max_and_sum<T: Real>(columns: Columns, x: &[T]) -> [[T; WIDTH]; 2] {
+    let max = columns.max(x);
+    let [sum] = columns.sums(x, x, |j, v, _| [(v - max[j]).fast_exp()]);
+    [max, sum]
 }
 
 /// `[k, n, h, w, c]`, each channel a distribution over `h, w`. Input: logits.
@@ -41,13 +38,12 @@ impl Kernel for SpatialSoftmax {
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let Shape { n, c, .. } = x[0].shape();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
+        y[0].images().enumerate().for_each(|(i, y)| {
             let x = x[0].image(i / n, i % n);
-            let stats = max_and_sum(x, c);
-            for (y, x) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
-                for ((y, &x), &(max, sum)) in y.iter_mut().zip(x).zip(&stats) {
-                    *y = (x - max).exp() / sum;
-                }
+            for columns in Columns::all(c) {
+                let [max, sum] = max_and_sum(columns, x);
+                let factor = sum.map(|sum| T::one() / sum);
+                columns.map(y, x, x, |j, x, _| (x - max[j]).fast_exp() * factor[j]);
             }
         });
     }
@@ -89,16 +85,11 @@ impl Kernel for SpatialSoftmaxGrad {
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let Shape { n, c, .. } = x[0].shape();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, dx)| {
+        y[0].images().enumerate().for_each(|(i, dx)| {
             let (p, dy) = (x[0].image(i / n, i % n), x[1].image(i / n, i % n));
-            let mut along = vec![T::zero(); c];
-            for (p, dy) in p.chunks_exact(c).zip(dy.chunks_exact(c)) {
-                along.iter_mut().zip(p).zip(dy).for_each(|((sum, &p), &dy)| *sum += p * dy);
-            }
-            for ((dx, p), dy) in dx.chunks_exact_mut(c).zip(p.chunks_exact(c)).zip(dy.chunks_exact(c)) {
-                for (((dx, &p), &dy), &along) in dx.iter_mut().zip(p).zip(dy).zip(&along) {
-                    *dx = p * (dy - along);
-                }
+            for columns in Columns::all(c) {
+                let [along] = columns.sums(p, dy, |_, p, dy| [p * dy]);
+                columns.map(dx, p, dy, |j, p, dy| p * (dy - along[j]));
             }
         });
     }
@@ -156,21 +147,19 @@ pub struct TargetMaps {
 }
 
 impl TargetMaps {
-    /// The factor along one axis of `extent` pixels.
-    fn axis<T: Real>(&self, point: T, extent: usize) -> Vec<T> {
+    /// The factor along one axis.
+    fn axis<T: Real>(&self, point: T, axis: &mut [T]) {
         let half = T::of(0.5);
         let u = (point + half) / T::of(self.scale.into()) - half;
-        let value = |i: usize| {
+        for (i, v) in axis.iter_mut().enumerate() {
             let d = T::of(i as f64) - u;
-            match self.target {
+            *v = match self.target {
                 Target::Gaussian(sigma) => (-(d * d) / T::of(2.0 * f64::from(sigma) * f64::from(sigma))).exp(),
                 Target::Tent => (T::one() - d.abs()).max(T::zero()),
-            }
-        };
-        let mut axis: Vec<T> = (0..extent).map(value).collect();
+            };
+        }
         let sum = axis.iter().copied().sum::<T>() + T::of(TARGET_EPS);
         axis.iter_mut().for_each(|v| *v = *v / sum);
-        axis
     }
 }
 
@@ -183,15 +172,24 @@ impl Kernel for TargetMaps {
         Ok(vec![Shape { h: self.h, w: self.w, c: x[0].w, ..x[0] }])
     }
 
+    fn thread_scratch(&self, _: &[Shape], _: &[Shape]) -> usize {
+        self.w + self.h
+    }
+
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
         let Shape { n, w: points, .. } = x[0].shape();
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
-            for (p, point) in x[0].image(i / n, i % n).chunks_exact(2).enumerate() {
-                let (columns, rows) = (self.axis(point[0], self.w), self.axis(point[1], self.h));
-                for (pixel, y) in y.iter_mut().skip(p).step_by(points).enumerate() {
-                    *y = rows[pixel / self.w] * columns[pixel % self.w];
+        y[0].images().enumerate().for_each(|(i, y)| {
+            with_scratch(self.w + self.h, |axes: &mut [T]| {
+                let (columns, rows) = axes.split_at_mut(self.w);
+                for (p, point) in x[0].image(i / n, i % n).chunks_exact(2).enumerate() {
+                    self.axis(point[0], columns);
+                    self.axis(point[1], rows);
+                    for (y, &row) in y.chunks_exact_mut(self.w * points).zip(&*rows) {
+                        let pixels = y.iter_mut().skip(p).step_by(points);
+                        pixels.zip(&*columns).for_each(|(y, &column)| *y = row * column);
+                    }
                 }
-            }
+            });
         });
     }
 

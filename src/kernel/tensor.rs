@@ -1,4 +1,4 @@
-//! Shapes, operands (a shape and where its landmark slices lie), and the CPU twins' views of memory.
+//! Shapes, and operands: a shape and where its landmark slices lie.
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -114,70 +114,5 @@ impl Operand {
     /// Elements from the first to the last, gaps included.
     pub fn span(&self) -> usize {
         (self.shape.k - 1) * self.k_stride + self.shape.slice_len()
-    }
-}
-
-/// A tensor that a CPU twin reads.
-pub struct In<'a, T> {
-    slices: Vec<&'a [T]>,
-    shape: Shape,
-}
-
-impl<'a, T> In<'a, T> {
-    /// A view of one slice a landmark of the shape.
-    pub(crate) fn new(slices: Vec<&'a [T]>, shape: Shape) -> Self {
-        Self { slices, shape }
-    }
-
-    /// The shape.
-    pub fn shape(&self) -> Shape {
-        self.shape
-    }
-
-    /// Landmark `k`'s slice `[n, h, w, c]`; every `k` is valid where the extent is 1.
-    pub fn slice(&self, k: usize) -> &'a [T] {
-        self.slices[if self.shape.k == 1 { 0 } else { k }]
-    }
-
-    /// The sample `[h, w, c]` of landmark `k`; every `n` is valid where the batch extent is 1.
-    pub fn image(&self, k: usize, n: usize) -> &'a [T] {
-        let len = self.shape.image_len();
-        let n = if self.shape.n == 1 { 0 } else { n };
-        &self.slice(k)[n * len..][..len]
-    }
-}
-
-/// A tensor that a CPU twin writes.
-pub struct Out<'a, T> {
-    slices: Vec<&'a mut [T]>,
-    shape: Shape,
-}
-
-impl<'a, T> Out<'a, T> {
-    /// A view of one slice a landmark of the shape.
-    pub(crate) fn new(slices: Vec<&'a mut [T]>, shape: Shape) -> Self {
-        Self { slices, shape }
-    }
-
-    /// The shape.
-    pub fn shape(&self) -> Shape {
-        self.shape
-    }
-
-    /// All landmarks' slices `[n, h, w, c]`.
-    pub fn slices(&mut self) -> impl Iterator<Item = &mut [T]> {
-        self.slices.iter_mut().map(|slice| &mut **slice)
-    }
-
-    /// All samples `[h, w, c]`, landmark by landmark.
-    pub fn images(&mut self) -> Vec<&mut [T]> {
-        let len = self.shape.image_len();
-        self.slices().flat_map(|slice| slice.chunks_mut(len)).collect()
-    }
-
-    /// The one slice of a tensor that all landmarks share.
-    pub fn shared(&mut self) -> &mut [T] {
-        assert_eq!(self.shape.k, 1, "only for tensors of landmark extent 1");
-        self.slices[0]
     }
 }

@@ -11,7 +11,7 @@
 //! the same on every device.
 
 use super::tensor::expect;
-use super::{Bind, Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape, word};
+use super::{Band, Bind, Dispatch, Domain, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::gpu::shaders;
 use rayon::prelude::*;
@@ -83,19 +83,110 @@ pub struct WarpAugment {
     pub w: usize,
 }
 
+#[inline(always)]
 fn hash(mut v: u32) -> u32 {
     v = v.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
     v = ((v >> ((v >> 28) + 4)) ^ v).wrapping_mul(277_803_737);
     (v >> 22) ^ v
 }
 
-/// Mean 0, variance 1.
-fn noise<T: Real>(seed: u32, pixel: u32) -> T {
-    let a = hash(pixel ^ hash(seed));
+/// Mean 0, variance 1, for a pixel and the hash of a seed.
+#[inline(always)]
+fn noise<T: Real>(key: u32, pixel: u32) -> T {
+    let a = hash(pixel ^ key);
     let b = hash(a ^ 0x9e37_79b9);
     let sum = (a & 0xffff) + (a >> 16) + (b & 0xffff) + (b >> 16);
     // Four uniforms on 0..65535 have mean 2 * 65535 and variance (65536^2 - 1) / 3.
-    T::of((f64::from(sum) - 131_070.0) * (3f64.sqrt() / 65_536.0))
+    (T::whole(sum) - T::of(131_070.0)) * T::of(3f64.sqrt() / 65_536.0)
+}
+
+/// Pixels of a crop's row that are made at a time.
+const PIXELS: usize = 64;
+
+/// A crop in the making: a function object, compiled for the widest vectors that the CPU has.
+struct Crop<'a, T> {
+    row: &'a [T],
+    /// The stored image in its frame, and the frame's width.
+    image: &'a [T],
+    frame: usize,
+    /// Width of the crop.
+    w: usize,
+    /// The row of the crop that `to` begins with.
+    first: usize,
+    to: &'a mut [T],
+}
+
+impl<T: Real> pulp::NullaryFnOnce for Crop<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { row, image, frame, w, first, to } = self;
+        let [gamma, contrast, brightness, sigma, blur] = [row[9], row[10], row[11], row[12], row[13]];
+        let key = hash(row[14].f64() as u32);
+        for (y, to) in (first..).zip(to.chunks_mut(w)) {
+            for (piece, to) in to.chunks_mut(PIXELS).enumerate() {
+                let (first, mut v) = (piece * PIXELS, [T::zero(); PIXELS]);
+                let at = [first, y].map(|at| T::whole(at as u32));
+                if blur > T::zero() {
+                    let taps = [(-blur, T::of(0.25)), (T::zero(), T::of(0.5)), (blur, T::of(0.25))];
+                    for (dy, wy) in taps {
+                        for (dx, wx) in taps {
+                            add_view(&mut v, wx * wy, row, image, frame, [at[0] + dx, at[1] + dy]);
+                        }
+                    }
+                } else {
+                    add_view(&mut v, T::one(), row, image, frame, at);
+                }
+                for v in &mut v {
+                    *v = v.max(T::zero()).min(T::one());
+                }
+                if gamma != T::one() {
+                    for v in &mut v {
+                        // What is no normal number is as good as zero.
+                        let power = (gamma * v.fast_ln()).fast_exp();
+                        *v = if *v > T::of(1e-37) { power } else { T::zero() };
+                    }
+                }
+                for (to, &v) in to.iter_mut().zip(&v) {
+                    *to = (v - T::of(0.5)) * contrast + brightness;
+                }
+                if sigma > T::zero() {
+                    for (pixel, to) in (0u32..).zip(to) {
+                        *to += sigma * noise(key, (y * w + first) as u32 + pixel);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds `weight` times what the view shows at the output pixels `at`, `at + 1`, .. of a row, bilinearly read.
+#[inline(always)]
+fn add_view<T: Real>(v: &mut [T; PIXELS], weight: T, row: &[T], image: &[T], frame: usize, at: [T; 2]) {
+    let ends = [row[1] - T::one(), row[2] - T::one()];
+    // Four pixels are read: of an image of one row or column the same twice, the weight being 0 for the second.
+    let second = ends.map(|end| usize::from(end > T::zero()));
+    let last = ends.map(|end| (end - T::one()).max(T::zero()));
+    let last_index = last.map(|last| last.f64() as u32);
+    let (mut start, mut fx, mut fy) = ([0; PIXELS], [T::zero(); PIXELS], [T::zero(); PIXELS]);
+    for j in 0..PIXELS {
+        let (x, y) = (at[0] + T::whole(j as u32), at[1]);
+        let sx = (row[3] * x + row[4] * y + row[5]).max(T::zero()).min(ends[0]);
+        let sy = (row[6] * x + row[7] * y + row[8]).max(T::zero()).min(ends[1]);
+        let ((x0, left), (y0, top)) = (sx.split_index(), sy.split_index());
+        start[j] = y0.min(last_index[1]) * frame as u32 + x0.min(last_index[0]);
+        (fx[j], fy[j]) = (sx - left.min(last[0]), sy - top.min(last[1]));
+    }
+    let (across, down) = (second[0], second[1] * frame);
+    for j in 0..PIXELS {
+        let start = start[j] as usize;
+        let [top, low] = [start, start + down].map(|at| {
+            let (a, b) = (image[at], image[at + across]);
+            a + (b - a) * fx[j]
+        });
+        v[j] += weight * (top + (low - top) * fy[j]);
+    }
 }
 
 impl Kernel for WarpAugment {
@@ -109,41 +200,11 @@ impl Kernel for WarpAugment {
     }
 
     fn cpu<T: Real>(&self, x: &[In<T>], y: &mut [Out<T>], _: &mut [T]) {
-        let (frame, n) = (x[0].shape(), x[1].shape().n);
-        y[0].images().into_par_iter().enumerate().for_each(|(i, y)| {
-            let row = x[1].image(i / n, i % n);
-            let (image, seed) = (x[0].image(0, row[0].f64() as usize), row[14].f64() as u32);
-            let (right, bottom) = (row[1] - T::one(), row[2] - T::one());
-            let (last_x, last_y) = (right.trunc_index(), bottom.trunc_index());
-            let at = |px: T, py: T| {
-                let sx = (row[3] * px + row[4] * py + row[5]).max(T::zero()).min(right);
-                let sy = (row[6] * px + row[7] * py + row[8]).max(T::zero()).min(bottom);
-                let (x0, y0) = (sx.trunc_index(), sy.trunc_index());
-                let (fx, fy) = (sx - T::of(x0 as f64), sy - T::of(y0 as f64));
-                let (x1, y1) = ((x0 + 1).min(last_x), (y0 + 1).min(last_y));
-                let pixel = |x: usize, y: usize| image[y * frame.w + x];
-                let top = pixel(x0, y0) + (pixel(x1, y0) - pixel(x0, y0)) * fx;
-                let low = pixel(x0, y1) + (pixel(x1, y1) - pixel(x0, y1)) * fx;
-                top + (low - top) * fy
-            };
-            let [gamma, contrast, brightness, sigma, blur] = [row[9], row[10], row[11], row[12], row[13]];
-            for (pixel, y) in y.iter_mut().enumerate() {
-                let (px, py) = (T::of((pixel % self.w) as f64), T::of((pixel / self.w) as f64));
-                let mut v = if blur > T::zero() {
-                    let across = |y: T| at(px - blur, y) + T::of(2.0) * at(px, y) + at(px + blur, y);
-                    (across(py - blur) + T::of(2.0) * across(py) + across(py + blur)) / T::of(16.0)
-                } else {
-                    at(px, py)
-                };
-                v = v.max(T::zero()).min(T::one());
-                if gamma != T::one() {
-                    v = v.powf(gamma);
-                }
-                *y = (v - T::of(0.5)) * contrast + brightness;
-                if sigma > T::zero() {
-                    *y += sigma * noise(seed, pixel as u32);
-                }
-            }
+        let frame = x[0].shape().w;
+        y[0].bands().for_each(|(Band { k, n, rows }, to)| {
+            let row = x[1].image(k, n);
+            let image = x[0].image(0, row[0].f64() as usize);
+            pulp::Arch::new().dispatch(Crop { row, image, frame, w: self.w, first: rows.start, to });
         });
     }
 

@@ -1,11 +1,9 @@
 //! Random views of images, and the maps between their pixels and the stored image's.
 
+pub use crate::data::point::Point;
 use crate::kernel::warp::WarpRow;
 use crate::random::Stream;
 use serde::{Deserialize, Serialize};
-
-/// A point, x before y, in pixels (centres at integers).
-pub type Point = [f64; 2];
 
 /// An affine map from a view's pixels to stored pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +32,7 @@ impl View {
 
 /// Strength of the augmentation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Augment {
     /// Scales are drawn between 1 / this and this, uniformly in the logarithm.
@@ -59,11 +58,11 @@ impl Default for Augment {
 }
 
 impl Augment {
-    /// A random view of `w` x `h` pixels around a stored point.
-    pub fn view(&self, random: &mut Stream, w: usize, h: usize, centre: Point) -> View {
+    /// A random view of `w` x `h` pixels around a stored point; one of its pixels covers about `pixel` stored ones.
+    pub fn view(&self, random: &mut Stream, w: usize, h: usize, centre: Point, pixel: f64) -> View {
         let scale = self.scale.ln() * random.range(-1.0, 1.0);
         let radians = self.rotation.to_radians() * random.range(-1.0, 1.0);
-        View::similarity(w, h, centre, scale.exp(), radians)
+        View::similarity(w, h, centre, pixel * scale.exp(), radians)
     }
 
     /// A table row that shows a view of an image with random exposure, blur and noise.

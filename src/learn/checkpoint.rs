@@ -27,8 +27,8 @@ pub struct StageLog {
 pub struct Checkpoint {
     /// The stage.
     pub stage: String,
-    /// The first landmark of the group that trains.
-    pub group: usize,
+    /// Which part of the stage trains: its round, first landmark and number of landmarks.
+    pub at: [usize; 3],
     /// Steps done.
     pub step: usize,
     /// Its pseudo-labels.
@@ -95,6 +95,13 @@ impl RunDir {
     /// Whether a file is there.
     pub fn has(&self, name: &str) -> bool {
         self.file(name).is_file()
+    }
+
+    /// The names of all its files.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let io = |e| Error::io(&self.path, "read", e);
+        let entries = self.path.read_dir().map_err(io)?.collect::<Result<Vec<_>, _>>().map_err(io)?;
+        Ok(entries.iter().filter_map(|entry| entry.file_name().into_string().ok()).collect())
     }
 
     /// Writes a value as JSON.

@@ -5,12 +5,12 @@ use super::crops::{CropConfig, VIEWS};
 use super::dataset::{Dataset, best_side};
 use super::fuse::FuseConfig;
 use super::joint::JointConfig;
-use super::labels::Gates;
 use super::matching::MatchConfig;
+use super::optimizer::Optimizer;
 use super::propose::ProposeConfig;
 use super::shape_model::ShapeConfig;
 use super::single::SingleConfig;
-use super::trainer::Optimizer;
+use super::updates::Gates;
 use crate::nn::unet::GROUPS;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use std::ops::RangeInclusive;
 
 /// Where pseudo-labels start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum InitialLabels {
     /// Where stage 1 matches the template's landmarks.
@@ -28,6 +29,7 @@ pub enum InitialLabels {
 
 /// All settings. Every length is in pixels of a working resolution or a share of one, so that one default serves all anatomies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Seed of everything random.
@@ -89,7 +91,7 @@ impl Config {
         let native = sizes.iter().flatten().copied().max().unwrap_or(self.local_side);
         let local = self.local_side.min(native);
         self.local_side = best_side(sizes, local);
-        self.global_side = best_side(sizes, self.global_side.min((local / 2).max(32)));
+        self.global_side = best_side(sizes, self.global_side.min((native / 2).max(32)));
         self
     }
 }
@@ -161,6 +163,9 @@ impl Config {
         optimizer("joint", &joint.optimizer)?;
         augment("joint", &joint.augment)?;
 
+        whole("single.rounds", single.rounds.len(), 1..=100)?;
+        single.rounds.iter().try_for_each(|&pixel| real("single.rounds", pixel, 0.1..=10.0))?;
+        real("single.rounds", *single.rounds.last().unwrap_or(&1.0), 1.0..=1.0)?;
         whole("single.steps", single.steps, STEPS)?;
         whole("single.batch", single.batch, BATCH)?;
         whole("single.template", single.template, 0..=single.batch)?;

@@ -2,6 +2,11 @@
 //!
 //! Single models, the fused model and their teacher are this one network with other [`Extents`].
 
+#[cfg(feature = "train")]
+mod batch;
+#[cfg(feature = "train")]
+pub use batch::{Batch, Labelled};
+
 use super::augment::{Augment, Point, View};
 use super::dataset::Dataset;
 use crate::Result;
@@ -10,13 +15,13 @@ use crate::kernel::softmax::Target;
 use crate::kernel::warp::FIELDS;
 use crate::nn::{Extents, UNet, UNetConfig};
 use crate::plan::Program;
-use crate::random::Stream;
 use crate::tape::{Region, Tape, Var};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::SQRT_2;
 
 /// The network and its crops.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct CropConfig {
     /// Side of a crop, pixels of the local resolution.
@@ -101,56 +106,6 @@ impl CropConfig {
     /// A plain view around a stored point.
     pub fn view(&self, centre: Point) -> View {
         View::similarity(self.side, self.side, centre, 1.0, 0.0)
-    }
-}
-
-/// A labelled image that a batch may show.
-#[derive(Clone, Copy, Debug)]
-pub struct Labelled {
-    /// Index in the data set.
-    pub image: usize,
-    /// The landmark, stored pixels.
-    pub point: Point,
-    /// Weight in the loss.
-    pub weight: f64,
-}
-
-/// The inputs of a training step: `[k, n, ..]` in order.
-#[derive(Clone, Debug, Default)]
-pub struct CropBatch {
-    /// Rows of the warp table.
-    pub table: Vec<f32>,
-    /// Landmarks in the crops' pixels.
-    pub points: Vec<f32>,
-    /// Weights, of sum one for each landmark.
-    pub weights: Vec<f32>,
-}
-
-impl CropBatch {
-    /// Adds one landmark's samples, augmented around their labels.
-    pub fn add_landmark(
-        &mut self,
-        config: &CropConfig,
-        dataset: &Dataset,
-        samples: &[Labelled],
-        random: impl Fn(usize) -> Stream,
-    ) {
-        let first = self.weights.len();
-        for (index, sample) in samples.iter().enumerate() {
-            let mut random = random(index);
-            let reach = config.jitter * config.side as f64;
-            let centre = sample.point.map(|v| v + random.range(-reach, reach));
-            let view = config.augment.view(&mut random, config.side, config.side, centre);
-            let row = config.augment.row(&mut random, sample.image, dataset.sizes[sample.image], view);
-            let point = view.inverse(sample.point);
-            let inside = point.iter().all(|&v| v > 1.0 && v < config.side as f64 - 2.0);
-            self.table.extend(row.encode());
-            self.points.extend(point.map(|v| v as f32));
-            self.weights.push(if inside { sample.weight as f32 } else { 0.0 });
-        }
-        let weights = &mut self.weights[first..];
-        let total: f32 = weights.iter().sum();
-        weights.iter_mut().for_each(|w| *w /= total.max(1e-6));
     }
 }
 

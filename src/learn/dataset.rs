@@ -1,7 +1,7 @@
 //! Images at a working resolution, as they lie on the device.
 
 use crate::data::gray::GrayImage;
-use crate::data::labels::scale_point;
+use crate::data::point::scale_point;
 use crate::kernel::warp::WarpRow;
 use crate::learn::augment::{Point, View};
 
@@ -28,17 +28,24 @@ impl Dataset {
     pub fn new<'a>(images: impl IntoIterator<Item = &'a GrayImage>, side: usize) -> Self {
         let images: Vec<&GrayImage> = images.into_iter().collect();
         let originals: Vec<[usize; 2]> = images.iter().map(|image| [image.width, image.height]).collect();
-        let sizes: Vec<[usize; 2]> = originals.iter().map(|&original| scaled(original, side)).collect();
+        let blank = Self::blank(&originals, side);
         let scaled: Vec<GrayImage> =
-            images.iter().zip(&sizes).map(|(image, &[w, h])| image.resize_area(w, h)).collect();
-        let [width, height] = frame(&sizes);
+            images.iter().zip(&blank.sizes).map(|(image, &[w, h])| image.resize_area(w, h)).collect();
+        let (width, height) = (blank.width, blank.height);
         let mut pixels = vec![0.0; scaled.len() * width * height];
         for (image, frame) in scaled.iter().zip(pixels.chunks_mut(width * height)) {
             for (from, to) in image.pixels.chunks(image.width).zip(frame.chunks_mut(width)) {
                 to[..image.width].copy_from_slice(from);
             }
         }
-        Self { width, height, sizes, originals, pixels }
+        Self { pixels, ..blank }
+    }
+
+    /// The geometry of images of these sizes, without their pixels.
+    pub fn blank(originals: &[[usize; 2]], side: usize) -> Self {
+        let sizes: Vec<[usize; 2]> = originals.iter().map(|&original| scaled(original, side)).collect();
+        let [width, height] = frame(&sizes);
+        Self { width, height, sizes, originals: originals.into(), pixels: Vec::new() }
     }
 
     /// Number of images.

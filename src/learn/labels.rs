@@ -6,6 +6,7 @@ use super::crops::Sight;
 use super::dataset::Dataset;
 use super::shape::distance;
 use super::shape_model::ShapeModel;
+use super::updates::Gates;
 use serde::{Deserialize, Serialize};
 
 /// One landmark's pseudo-labels over the images of a data set, in pixels of the local resolution.
@@ -15,55 +16,10 @@ pub struct PseudoLabels {
     pub points: Vec<Point>,
     /// Weight in the loss, in [0, 1].
     pub weights: Vec<f64>,
+    /// How far the arrangement of all landmarks bears each out, in [0, 1]: its share in the weight, whatever updates say.
+    pub trust: Vec<f64>,
     /// Where all matched landmarks together put this one, where that is known: the shape gate compares with it.
     pub expected: Vec<Option<Point>>,
-}
-
-/// Gates of an update. Lengths are shares of a crop's side, so that they hold for any anatomy and resolution.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Gates {
-    /// Largest spread between the two views of an update.
-    pub spread: f64,
-    /// Largest distance from where the arrangement of all landmarks expects this one.
-    pub shape: f64,
-    /// Largest step at the start of training; shrinks linearly with the steps to `step_end`.
-    pub step_start: f64,
-    /// Largest step at the end of training.
-    pub step_end: f64,
-    /// How far a label moves towards the new position.
-    pub blend: f64,
-}
-
-impl Default for Gates {
-    fn default() -> Self {
-        Self { spread: 0.06, shape: 0.5, step_start: 0.25, step_end: 0.1, blend: 0.5 }
-    }
-}
-
-/// When pseudo-labels are updated, and through which gates.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Updates {
-    /// Steps between updates; 0 freezes the labels.
-    pub every: usize,
-    /// Share of the steps before the first.
-    pub after: f64,
-    /// What a new position must pass.
-    pub gates: Gates,
-}
-
-impl Default for Updates {
-    fn default() -> Self {
-        Self { every: 15, after: 0.33, gates: Gates::default() }
-    }
-}
-
-impl Updates {
-    /// Whether an update follows step `step` (from 0) of `steps`.
-    pub fn due(&self, step: usize, steps: usize) -> bool {
-        self.every > 0 && step as f64 >= self.after * steps as f64 && (step + 1).is_multiple_of(self.every)
-    }
 }
 
 /// Whether a length is at most a limit; one that is not a number is not.
@@ -99,6 +55,7 @@ impl PseudoLabels {
         Self {
             points: self.points.iter().enumerate().map(|(i, &p)| map(i, p)).collect(),
             weights: self.weights.clone(),
+            trust: self.trust.clone(),
             expected: self.expected.iter().enumerate().map(|(i, p)| p.map(|p| map(i, p))).collect(),
         }
     }
@@ -144,7 +101,7 @@ impl PseudoLabels {
                     log.moved += step;
                     let blend = |axis: usize| self.points[i][axis] + gates.blend * (new[axis] - self.points[i][axis]);
                     self.points[i] = [blend(0), blend(1)];
-                    self.weights[i] = (peak(pair) / median).clamp(0.1, 1.0);
+                    self.weights[i] = self.trust[i] * (peak(pair) / median).clamp(0.1, 1.0);
                 }
             }
         }
@@ -177,7 +134,8 @@ pub fn settle(labels: &mut [PseudoLabels], dataset: &Dataset, template: usize, m
         for (k, labels) in labels.iter_mut().enumerate() {
             labels.points[i] = dataset.stored(i, settled.points[k]);
             labels.expected[i] = Some(dataset.stored(i, settled.expected[k]));
-            labels.weights[i] *= settled.trust[k];
+            labels.weights[i] *= settled.trust[k] / labels.trust[i].max(1e-9);
+            labels.trust[i] = settled.trust[k];
         }
     }
 }

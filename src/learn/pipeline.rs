@@ -9,6 +9,7 @@ use super::joint::JointTraining;
 use super::labels::{PseudoLabels, UpdateLog, learn_shape, settle};
 use super::matching::{MatchTraining, Matcher};
 use super::propose::{Proposal, TemplateFeatures, pseudo_labels};
+use super::rounds::{Part, Rounds};
 use super::shape_model::ShapeModel;
 use super::single::SingleTraining;
 use super::trainer::Trainer;
@@ -18,6 +19,7 @@ use crate::model::{Header, Kind, Model, VERSION};
 use crate::random::Stream;
 use crate::tape::Region;
 use crate::{Error, Result};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// What is to be learned: images, one of them annotated.
@@ -94,7 +96,7 @@ impl Stage for FuseTraining<'_> {
         &mut self.trainer
     }
     fn advance(&mut self, step: usize) -> Result<(Vec<f64>, Vec<UpdateLog>)> {
-        Ok((self.step(step)?, vec![]))
+        Ok((self.step(step)?.to_vec(), vec![]))
     }
 }
 
@@ -103,7 +105,7 @@ impl Stage for SingleTraining<'_> {
         &mut self.trainer
     }
     fn advance(&mut self, step: usize) -> Result<(Vec<f64>, Vec<UpdateLog>)> {
-        let losses = self.step(step)?;
+        let losses = self.step(step)?.to_vec();
         let updates = if self.updates_after(step) { self.update(step)? } else { vec![] };
         Ok((losses, updates))
     }
@@ -117,7 +119,7 @@ impl Stage for JointTraining<'_> {
         &mut self.trainer
     }
     fn advance(&mut self, step: usize) -> Result<(Vec<f64>, Vec<UpdateLog>)> {
-        let losses = self.step(step)?;
+        let losses = self.step(step)?.to_vec();
         let updates = if self.updates_after(step) { self.update(step)? } else { vec![] };
         Ok((losses, updates))
     }
@@ -230,7 +232,7 @@ impl<'a> Pipeline<'a> {
             self.observer,
             &self.config,
             Kind::Match,
-            0,
+            Turn::ONLY,
             self.config.matching.steps,
             &mut stage,
             |_, _| Ok(()),
@@ -241,15 +243,18 @@ impl<'a> Pipeline<'a> {
         let mut matcher = Matcher::new(self.device, &self.config.matching, &params, &self.global, k)?;
         let (template, views) = (self.task.template, self.config.propose.views);
         let features = TemplateFeatures::new(&mut matcher, &self.global, template, &self.task.annotation, views)?;
-        let mut proposals = Vec::new();
+        let mut sought = Vec::new();
         for image in 0..self.global.len() {
-            proposals.push(features.propose(&mut matcher, &self.global, template, image, &self.config.propose)?);
+            sought.push(features.seek(&mut matcher, &self.global, image, &self.config.propose)?);
             let (done, total) = (image + 1, self.global.len());
             self.observer.progress(Progress { stage: "propose", done, total, loss: None });
             if self.observer.stopped() {
                 return Err(Error::Interrupted);
             }
         }
+        matcher.look(&self.global.plain(template, self.global.frame()).encode())?;
+        let check = |sought| features.check(&mut matcher, &self.global, template, sought);
+        let proposals = sought.iter().map(check).collect::<Result<Vec<_>>>()?;
         self.run.write_json(PROPOSALS, &proposals)?;
         self.run.write_json(&log_file(Kind::Match), &log)?;
         let shape = self.shape_of(&self.proposed(&proposals), &self.local);
@@ -273,7 +278,7 @@ impl<'a> Pipeline<'a> {
                     return Err(Error::input(self.run.file(PROPOSALS), cause));
                 }
                 let mut labels = self.proposed(&proposals);
-                if let Some(shape) = self.model(Kind::Match)?.shape {
+                if let Some(shape) = self.shape_of(&labels, local) {
                     settle(&mut labels, local, task.template, &shape);
                 }
                 Ok(labels)
@@ -286,7 +291,8 @@ impl<'a> Pipeline<'a> {
                     };
                     let mut points: Vec<Point> = (0..local.len()).map(point).collect();
                     points[task.template] = local.stored(task.template, task.annotation[landmark]);
-                    PseudoLabels { points, weights: vec![1.0; local.len()], expected: vec![None; local.len()] }
+                    let ones = vec![1.0; local.len()];
+                    PseudoLabels { points, weights: ones.clone(), trust: ones, expected: vec![None; local.len()] }
                 };
                 Ok((0..task.landmarks.len()).map(label).collect())
             }
@@ -315,60 +321,76 @@ impl<'a> Pipeline<'a> {
             }
             Ok(())
         };
-        let log = drive(run, self.observer, &self.config, Kind::Joint, 0, config.steps, &mut stage, keep)?;
+        let log = drive(run, self.observer, &self.config, Kind::Joint, Turn::ONLY, config.steps, &mut stage, keep)?;
         run.write_json(&log_file(Kind::Joint), &log)?;
         let net = stage.trainer.executor.read(Region::Ema)?;
         self.write(Kind::Joint, self.shape_of(&stage.labels, &self.global), net)
     }
 
     fn train_single(&mut self) -> Result<()> {
-        let labels = self.first_labels()?;
-        let k = labels.len();
-        let (config, crop) = (&self.config.single, &self.config.crop);
-        let group = self.group_size(k)?;
-        let mut nets = Vec::new();
-        let mut done = Vec::new();
-        let mut files = Vec::new();
-        let mut log = StageLog::default();
-        for start in (0..k).step_by(group) {
-            let landmarks: Vec<usize> = (start..(start + group).min(k)).collect();
-            // A finished group is kept under the name of its landmarks: another device may have room for other groups.
-            let file = format!("single-{start:03}-{:03}.json", start + landmarks.len());
-            let (net, group_labels, group_log) = if self.run.has(&file) {
-                self.run.read_json(&file)?
-            } else {
-                let labels = labels[start..start + landmarks.len()].to_vec();
-                let (template, seed) = (self.task.template, self.config.seed);
-                let mut stage =
-                    SingleTraining::new(self.device, config, crop, &self.local, template, landmarks, labels, seed)?;
-                let none = |_: usize, _: &mut Trainer| Ok(());
-                let (run, steps) = (self.run, config.steps);
-                let log = drive(run, self.observer, &self.config, Kind::Single, start, steps, &mut stage, none)?;
-                let done = (stage.trainer.executor.read(Region::Ema)?, stage.labels, log);
-                if group < k {
-                    self.run.write_json(&file, &done)?;
-                    self.run.clear_checkpoint(Kind::Single.name())?;
-                    files.push(file);
-                }
-                done
-            };
-            nets.extend(net);
-            done.extend(group_labels);
-            merge(&mut log, group_log);
+        let everyone = 0..self.task.landmarks.len();
+        for round in self.rounds().next()..self.config.single.rounds.len() {
+            self.train_round(round, everyone.clone())?;
+            self.rounds().finish(round)?;
+            self.run.clear_checkpoint(Kind::Single.name())?;
         }
-        let shape = self.shape_of(&done, &self.local);
-        if let Some(shape) = &shape {
-            settle(&mut done, &self.local, self.task.template, shape);
-        }
-        self.run.write_json(LABELS, &done)?;
-        self.run.write_json(&log_file(Kind::Single), &log)?;
-        self.write(Kind::Single, shape, nets)?;
-        files.iter().try_for_each(|file| self.run.remove(file))
+        Ok(())
     }
 
-    /// How many landmarks train at once within the memory that may be planned for.
+    /// Trains single models of some landmarks for the round that the run is in, and leaves them as a part of it.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there are no such landmarks.
+    pub fn train_part(&mut self, landmarks: Range<usize>) -> Result<()> {
+        let k = self.task.landmarks.len();
+        if landmarks.is_empty() || landmarks.end > k {
+            let Range { start, end } = landmarks;
+            return Err(Error::Usage(format!("there are no landmarks {start}..{end}: there are 0..{k}")));
+        }
+        let round = self.rounds().next();
+        if round == self.config.single.rounds.len() {
+            return Ok(());
+        }
+        self.train_round(round, landmarks)?;
+        self.run.clear_checkpoint(Kind::Single.name())
+    }
+
+    fn rounds(&self) -> Rounds<'_> {
+        Rounds::new(self.run, &self.config, &self.local, self.task.template, self.task.landmarks.len())
+    }
+
+    /// Trains what a round has not of some landmarks, in groups that fit the memory.
+    fn train_round(&mut self, round: usize, landmarks: Range<usize>) -> Result<()> {
+        let labels = self.rounds().labels(round, || self.first_labels())?;
+        let size = self.group_size(labels.len())?;
+        let (config, crop, template) = (&self.config.single, &self.config.crop, self.task.template);
+        // Every round draws its own models and crops.
+        let seed = self.config.seed.wrapping_add((round as u64) << 32);
+        let gaps = self.rounds().missing(round, landmarks)?;
+        let cut = |gap: Range<usize>| gap.clone().step_by(size).map(move |start| start..(start + size).min(gap.end));
+        let groups: Vec<Range<usize>> = gaps.into_iter().flat_map(cut).collect();
+        let (count, rounds) = (groups.len(), config.rounds.len());
+        for (index, group) in groups.into_iter().enumerate() {
+            let (members, labels) = (group.clone().collect(), labels[group.clone()].to_vec());
+            let pixel = config.rounds[round];
+            let mut stage =
+                SingleTraining::new(self.device, config, crop, &self.local, template, members, labels, seed, pixel)?;
+            let at = [round, group.start, group.len()];
+            let turn = Turn { at, index: round * count + index, count: rounds * count };
+            let none = |_: usize, _: &mut Trainer| Ok(());
+            let (run, steps) = (self.run, config.steps);
+            let log = drive(run, self.observer, &self.config, Kind::Single, turn, steps, &mut stage, none)?;
+            let part = Part { net: stage.trainer.executor.read(Region::Ema)?, labels: stage.labels, log };
+            self.rounds().keep(round, &group, &part)?;
+        }
+        Ok(())
+    }
+
+    /// How many landmarks train at once within the memory that may be planned for. A CPU trains as many as its cache holds, or one
+    /// after another: what one operation leaves is then at hand for the next.
     fn group_size(&self, k: usize) -> Result<usize> {
-        let budget = ((self.config.memory_mib as u64) << 20).min(self.device.arena_limit().unwrap_or(u64::MAX));
+        let limit = if self.device.is_cpu() { Some(CACHE) } else { self.device.arena_limit() };
+        let budget = ((self.config.memory_mib as u64) << 20).min(limit.unwrap_or(u64::MAX));
         let bytes = |k: usize| SingleTraining::bytes(&self.config.single, &self.config.crop, &self.local, k);
         // Memory grows linearly with landmarks beyond what they share.
         let (one, two) = (bytes(1)?, bytes(2)?);
@@ -396,7 +418,9 @@ impl<'a> Pipeline<'a> {
             self.config.seed,
         )?;
         let log =
-            drive(self.run, self.observer, &self.config, Kind::Fused, 0, config.steps, &mut stage, |_, _| Ok(()))?;
+            drive(self.run, self.observer, &self.config, Kind::Fused, Turn::ONLY, config.steps, &mut stage, |_, _| {
+                Ok(())
+            })?;
         self.run.write_json(&log_file(Kind::Fused), &log)?;
         let net = stage.trainer.executor.read(Region::Ema)?;
         drop(stage);
@@ -404,16 +428,23 @@ impl<'a> Pipeline<'a> {
     }
 }
 
-/// Puts the losses and updates of another group of landmarks beside those so far.
-fn merge(log: &mut StageLog, group: StageLog) {
-    if log.losses.is_empty() {
-        log.losses = group.losses;
-    } else {
-        log.losses.iter_mut().zip(group.losses).for_each(|(all, more)| all.extend(more));
-    }
-    log.updates.extend(group.updates);
-    log.updates.sort_by_key(|update| (update.step, update.landmark));
+/// What trains now, among what trains one after another in a stage.
+#[derive(Clone, Copy)]
+struct Turn {
+    /// See [`Checkpoint::at`].
+    at: [usize; 3],
+    /// Its number.
+    index: usize,
+    /// How many there are.
+    count: usize,
 }
+
+impl Turn {
+    const ONLY: Self = Self { at: [0; 3], index: 0, count: 1 };
+}
+
+/// Bytes of a CPU's last cache, about.
+const CACHE: u64 = 32 << 20;
 
 /// Runs a stage from its checkpoint or its start to its end.
 #[expect(clippy::too_many_arguments, reason = "the settings of one run, each of another kind")]
@@ -422,13 +453,13 @@ fn drive(
     observer: &mut dyn Observer,
     config: &Config,
     kind: Kind,
-    group: usize,
+    turn: Turn,
     steps: usize,
     stage: &mut impl Stage,
     mut after: impl FnMut(usize, &mut Trainer) -> Result<()>,
 ) -> Result<StageLog> {
     let (mut first, mut log) = (0, StageLog::default());
-    if let Some(checkpoint) = run.checkpoint(kind.name())?.filter(|c| c.stage == kind.name() && c.group == group) {
+    if let Some(checkpoint) = run.checkpoint(kind.name())?.filter(|c| c.stage == kind.name() && c.at == turn.at) {
         checkpoint.fits(stage.trainer().layout.len(), stage.labels().map(|l| &**l), steps).map_err(|cause| {
             Error::input(
                 run.file(&checkpoint_file(kind.name())),
@@ -453,7 +484,8 @@ fn drive(
         log.losses.push(losses);
         log.updates.extend(updates);
         after(step, stage.trainer())?;
-        observer.progress(Progress { stage: kind.name(), done: step + 1, total: steps, loss: Some(mean) });
+        let done = turn.index * steps + step + 1;
+        observer.progress(Progress { stage: kind.name(), done, total: turn.count * steps, loss: Some(mean) });
         let stopped = observer.stopped();
         // The last step is saved too: what follows it, such as proposing labels, can be interrupted as well.
         if stopped || step + 1 == steps || saved.elapsed() >= Duration::from_secs(config.checkpoint_seconds) {
@@ -461,7 +493,7 @@ fn drive(
             let state = stage.trainer().state()?;
             run.save(&Checkpoint {
                 stage: kind.name().into(),
-                group,
+                at: turn.at,
                 step: step + 1,
                 labels,
                 log: log.clone(),

@@ -1,15 +1,20 @@
-//! The first pseudo-labels: the template's landmarks matched into every image, checked against each other.
+//! The template's landmarks matched into an image, checked against each other; in training, the first pseudo-labels.
+
+#[cfg(feature = "train")]
+mod training;
+#[cfg(feature = "train")]
+pub use training::{Proposal, pseudo_labels};
 
 use super::augment::Point;
 use super::dataset::Dataset;
-use super::labels::PseudoLabels;
 use super::matching::{Features, Match, Matcher};
-use super::shape::{Similarity, distance};
+use super::shape::Similarity;
 use crate::Result;
 use serde::{Deserialize, Serialize};
 
 /// How matches are checked. Lengths are shares of the image's longer side.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct ProposeConfig {
     /// Augmented views of the template whose features are averaged.
@@ -28,19 +33,6 @@ impl Default for ProposeConfig {
     }
 }
 
-/// A landmark proposed in an image.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Proposal {
-    /// Position, pixels of the original image.
-    pub point: Point,
-    /// Where the arrangement of all landmarks expects it, pixels of the original image.
-    pub expected: Point,
-    /// Probability of the peak.
-    pub peak: f64,
-    /// Distance between the template's landmark and the match of this match, as a share of the longer side.
-    pub cycle: f64,
-}
-
 /// The template on a matcher: what landmarks look like and how they are arranged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TemplateFeatures {
@@ -51,13 +43,6 @@ pub struct TemplateFeatures {
 }
 
 impl TemplateFeatures {
-    /// Reads them off the template image; `points` are in its original pixels.
-    pub fn new(matcher: &mut Matcher, dataset: &Dataset, image: usize, points: &[Point], views: usize) -> Result<Self> {
-        let points: Vec<Point> = points.iter().map(|&p| dataset.stored(image, p)).collect();
-        let features = matcher.template(dataset, image, &points, views)?;
-        Ok(Self { points, features })
-    }
-
     /// Matches into an image: freely, then with a prior around where the free matches' arrangement expects each landmark.
     /// Returns matches and expectations in stored pixels.
     pub fn locate(
@@ -68,6 +53,7 @@ impl TemplateFeatures {
         config: &ProposeConfig,
     ) -> Result<(Vec<Match>, Vec<Point>)> {
         let side = dataset.sizes[image].into_iter().max().unwrap_or(1) as f64;
+        matcher.look(&dataset.plain(image, dataset.frame()).encode())?;
         let free = matcher.locate(dataset, image, &self.features, None)?;
         let expected = self.arrange(&free, config.outlier * side);
         if config.prior == 0.0 {
@@ -84,57 +70,4 @@ impl TemplateFeatures {
         let fit = Similarity::fit_robust(&self.points, &to, &weights, outlier);
         self.points.iter().map(|&p| fit.apply(p)).collect()
     }
-
-    /// Matches into an image, with the cycle error: where the match's own features are found in the template.
-    pub fn propose(
-        &self,
-        matcher: &mut Matcher,
-        dataset: &Dataset,
-        template: usize,
-        image: usize,
-        config: &ProposeConfig,
-    ) -> Result<Vec<Proposal>> {
-        let side = dataset.sizes[image].into_iter().max().unwrap_or(1) as f64;
-        let (matches, expected) = self.locate(matcher, dataset, image, config)?;
-        let points: Vec<Point> = matches.iter().map(|m| m.point).collect();
-        let row = dataset.plain(image, dataset.frame()).encode();
-        let features = matcher.features(&row, &points)?;
-        let back = matcher.locate(dataset, template, &features, None)?;
-        let proposal = |k: usize| Proposal {
-            point: dataset.original(image, matches[k].point),
-            expected: dataset.original(image, expected[k]),
-            peak: matches[k].peak,
-            cycle: distance(back[k].point, self.points[k]) / side,
-        };
-        Ok((0..matches.len()).map(proposal).collect())
-    }
-}
-
-/// The first pseudo-labels in stored pixels of a (finer) data set. `proposals[image][landmark]`; the template's are replaced
-/// by its annotation (original pixels), with weight one.
-pub fn pseudo_labels(
-    proposals: &[Vec<Proposal>],
-    dataset: &Dataset,
-    template: usize,
-    annotation: &[Point],
-    config: &ProposeConfig,
-) -> Vec<PseudoLabels> {
-    let label = |k: usize| {
-        let mut peaks: Vec<f64> = proposals.iter().map(|p| p[k].peak).collect();
-        peaks.sort_by(f64::total_cmp);
-        let median = peaks[peaks.len() / 2].max(1e-12);
-        let weight = |p: &Proposal| {
-            let trust = (p.peak / median).clamp(0.1, 1.0);
-            trust / (1.0 + (p.cycle / config.cycle).powi(2))
-        };
-        let mut labels = PseudoLabels {
-            points: proposals.iter().enumerate().map(|(i, p)| dataset.stored(i, p[k].point)).collect(),
-            expected: proposals.iter().enumerate().map(|(i, p)| Some(dataset.stored(i, p[k].expected))).collect(),
-            weights: proposals.iter().map(|p| weight(&p[k]).max(0.05)).collect(),
-        };
-        labels.points[template] = dataset.stored(template, annotation[k]);
-        labels.weights[template] = 1.0;
-        labels
-    };
-    (0..annotation.len()).map(label).collect()
 }

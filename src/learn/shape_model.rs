@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 /// Settings of the shape model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct ShapeConfig {
     /// Standard deviation of a good label's error, as a share of the template's longer side, such as 0.006; 0 goes without a
@@ -27,8 +28,9 @@ pub struct ShapeConfig {
 
 /// Residual, in sigmas, at which a landmark's say in the shape is quartered.
 pub(crate) const OUTLIER: f64 = 4.0;
-/// Residual, in sigmas, at which a point and what the others say of it count alike.
-pub(crate) const DOUBT: f64 = 2.0;
+/// Residual, in sigmas, at which a point and what the others say of it count alike; nearer, a point is left alone (by the fourth
+/// power), so that landmarks which vary by themselves, as fingers do, keep their place.
+pub(crate) const DOUBT: f64 = 5.0;
 /// Rounds of reweighting.
 pub(crate) const ROUNDS: usize = 8;
 /// The least weight: keeps the system of equations regular.
@@ -135,7 +137,7 @@ impl ShapeModel {
         }
         let back = fit.inverse();
         let place = |k: usize, v: [f64; 2]| back.apply([self.mean[k][0] + v[0], self.mean[k][1] + v[1]]);
-        let trust: Vec<f64> = (0..k).map(|k| say(residual(&seen, &hidden, k) / self.sigma[k], DOUBT)).collect();
+        let trust: Vec<f64> = (0..k).map(|k| own(residual(&seen, &hidden, k) / self.sigma[k])).collect();
         let blend = |k: usize, axis: usize| trust[k] * seen[2 * k + axis] + (1.0 - trust[k]) * hidden[2 * k + axis];
         Settled {
             points: (0..k).map(|k| place(k, [blend(k, 0), blend(k, 1)])).collect(),
@@ -177,6 +179,11 @@ impl ShapeModel {
 /// How much a landmark whose residual is `r` sigmas is believed: half at `half` of them.
 fn say(r: f64, half: f64) -> f64 {
     1.0 / (1.0 + (r / half).powi(2))
+}
+
+/// How much of a point whose residual is `r` sigmas is its own.
+fn own(r: f64) -> f64 {
+    1.0 / (1.0 + (r / DOUBT).powi(4))
 }
 
 fn residual(seen: &[f64], hidden: &[f64], landmark: usize) -> f64 {

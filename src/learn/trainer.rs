@@ -1,63 +1,9 @@
-//! A training program on a device: its steps, its schedule, and its state for checkpoints.
+//! A training program on a device: its steps, and its state for checkpoints.
 
 use crate::Result;
 use crate::device::{Device, Executor};
-use crate::kernel::adamw::Hyper;
 use crate::plan::Program;
 use crate::tape::{Layout, Region, Tape, Var};
-use serde::{Deserialize, Serialize};
-
-/// Optimiser settings of a stage.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Optimizer {
-    /// Peak learning rate.
-    pub lr: f64,
-    /// Steps of linear warm-up.
-    pub warmup: usize,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// Gradient norm that each block is clipped to.
-    pub clip_norm: f64,
-    /// Decay of the parameters' average.
-    pub ema_decay: f64,
-}
-
-impl Default for Optimizer {
-    fn default() -> Self {
-        Self { lr: 1e-3, warmup: 30, weight_decay: 1e-4, clip_norm: 5.0, ema_decay: 0.98 }
-    }
-}
-
-impl Optimizer {
-    /// The numbers of step `step` (from 0) of `steps`: linear warm-up, then half a cosine down to 1 % of the peak.
-    pub fn hyper(&self, step: usize, steps: usize) -> Hyper {
-        let progress = step as f64 / steps.max(1) as f64;
-        let warm = ((step + 1) as f64 / self.warmup.max(1) as f64).min(1.0);
-        let lr = self.lr * warm * (0.5 * (1.0 + (std::f64::consts::PI * progress).cos()) + 0.01);
-        // A young average follows quickly: it must not remember the random start.
-        let ema_decay = self.ema_decay.min((step + 1) as f64 / (step + 10) as f64);
-        Hyper {
-            lr_shared: lr,
-            lr_distinct: lr,
-            beta1: 0.9,
-            beta2: 0.99,
-            weight_decay: self.weight_decay,
-            clip_norm: self.clip_norm,
-            ema_decay,
-            step: step as u32 + 1,
-        }
-    }
-}
-
-/// What a step returned.
-#[derive(Clone, Debug)]
-pub struct StepReport {
-    /// The marked outputs of the recorded loss, in order.
-    pub outputs: Vec<Vec<f32>>,
-    /// Gradient norm of each block: the shared one, then each landmark's.
-    pub norms: Vec<f64>,
-}
 
 /// A model in training.
 pub struct Trainer {
@@ -66,6 +12,7 @@ pub struct Trainer {
     /// Where parameters lie.
     pub layout: Layout,
     program: usize,
+    outputs: Vec<Vec<f32>>,
 }
 
 /// The buffers that a step changes, in the order of a checkpoint.
@@ -87,7 +34,7 @@ impl Trainer {
         let (program, layout) = Self::plan(tape, loss)?;
         let mut executor = device.executor()?;
         let program = executor.load(program)?;
-        Ok(Self { executor, layout, program })
+        Ok(Self { executor, layout, program, outputs: Vec::new() })
     }
 
     /// The training program.
@@ -104,13 +51,11 @@ impl Trainer {
         self.executor.write(Region::Moment2, &zeros)
     }
 
-    /// One step on the tape's inputs.
-    pub fn step(&mut self, inputs: &[&[f32]], hyper: Hyper) -> Result<StepReport> {
-        let hyper = hyper.encode();
-        let inputs: Vec<&[f32]> = inputs.iter().copied().chain([hyper.as_slice()]).collect();
-        let mut outputs = self.executor.run(self.program, &inputs)?;
-        let squares = outputs.pop().unwrap_or_default();
-        Ok(StepReport { outputs, norms: squares.iter().map(|&s| f64::from(s).sqrt()).collect() })
+    /// One step on the tape's inputs, the optimiser's numbers ([`Hyper::encode`](crate::kernel::adamw::Hyper::encode)) last. Returns the marked outputs of the recorded
+    /// loss in order, then the squared gradient norm of each block: the shared one, then each landmark's.
+    pub fn step(&mut self, inputs: &[&[f32]]) -> Result<&[Vec<f32>]> {
+        self.executor.run_into(self.program, inputs, &mut self.outputs)?;
+        Ok(&self.outputs)
     }
 
     /// The buffers of a checkpoint, in the order of [`STATE`].

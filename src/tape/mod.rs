@@ -36,6 +36,13 @@ pub enum Region {
     Teacher,
     /// Stored images.
     Data,
+    /// Results of one program that others read; they have a layout of their own.
+    Maps,
+}
+
+impl Region {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::Maps as usize + 1;
 }
 
 /// Where a tensor's values come from.
@@ -105,7 +112,7 @@ impl Tape {
     }
 
     /// A parameter in a region: [`Region::Params`] to train it, [`Region::Ema`] to read its average,
-    /// [`Region::Teacher`] for a frozen model. The name is prefixed with the current [scope](Tape::scoped).
+    /// [`Region::Teacher`] for a frozen model; or in [`Region::Maps`] a place to [store](Tape::store) a result in. The name is prefixed with the current [scope](Tape::scoped).
     pub fn parameter(&mut self, region: Region, name: &str, shape: impl Into<Shape>, init: Init) -> Var {
         let shape = shape.into();
         let name = self.scope.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".");
@@ -154,6 +161,16 @@ impl Tape {
     /// Appends an operation that has one output.
     pub fn push1(&mut self, op: impl Into<Op>, inputs: &[Var]) -> Result<Var> {
         Ok(self.push(op, inputs)?[0])
+    }
+
+    /// Makes a computed tensor live where `place` of [`Region::Maps`] does, for other programs to read.
+    pub fn store(&mut self, v: Var, place: Var) -> Result<()> {
+        let (from, to) = (self.shape(v), self.shape(place));
+        let computed = matches!(self.tensors[v.0 as usize].source, Source::Computed);
+        let stored = matches!(self.tensors[place.0 as usize].source, Source::Parameter(Region::Maps, _));
+        expect("store", from == to && computed && stored, || format!("{from:?} cannot be stored in {to:?}"))?;
+        self.tensors[v.0 as usize].source = self.tensors[place.0 as usize].source;
+        Ok(())
     }
 
     /// Marks a tensor as a result that a run returns, in the order of marking.

@@ -195,7 +195,12 @@ fn outputs_and_devices() {
     std::fs::create_dir_all(f.root.join("strange")).unwrap();
     std::fs::copy(f.weights("match"), f.root.join("strange/match.safetensors")).unwrap();
     refused(f.train("strange", &["--resume"]), 3, &["strange: holds weights but no run.json"]);
-    refused(f.detect(&["images", "--out", "x.txt"]), 2, &["x.txt: must end in .csv or .json"]);
+    refused(
+        f.detect(&["images", "--out", "x.out"]),
+        2,
+        &["x.out: no format by its ending; name one of csv, json, coco"],
+    );
+    refused(f.detect(&["images", "--out", "x.txt"]), 3, &["x.txt: ISBI 2015 text holds 19 landmarks of its own"]);
     let below = ["images", "--out", "x.csv", "--overlay", "template.csv/x"];
     refused(f.detect(&below), 3, &["template.csv/x: cannot create"]);
     refused(f.detect(&["images", "--out", "x.csv", "--device", "tpu"]), 2, &["`tpu` is not a device"]);

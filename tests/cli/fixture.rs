@@ -3,6 +3,7 @@
 use onemark::data::images::write_png_gray;
 use onemark::data::labels::{LabelRow, Labels};
 use onemark::data::phantom::{LANDMARKS, phantom};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -58,7 +59,7 @@ impl Fixture {
                 let image = format!("p{index}.png");
                 write_png_gray(root.join("images").join(&image), 64, 80, &pixels).unwrap();
                 let points = USED.map(|k| Some(drawn.points[k])).to_vec();
-                truth.rows.push(LabelRow { image, width: 64, height: 80, points, scores: vec![] });
+                truth.rows.push(LabelRow { image, width: 64, height: 80, points, ..LabelRow::default() });
             }
             truth.write(root.join("truth.csv")).unwrap();
             truth.rows.truncate(1);
@@ -124,6 +125,13 @@ impl Fixture {
 
 pub fn onemark(args: &[&str]) -> Output {
     Fixture::get().command(args).output().unwrap()
+}
+
+/// With a text on stdin.
+pub fn onemark_with(args: &[&str], input: &str) -> Output {
+    let mut child = Fixture::get().command(args).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
 }
 
 pub fn ok(output: Output) -> Output {

@@ -1,8 +1,14 @@
 //! The program as a whole: what people type, and what comes back.
 
 mod bad_input;
+#[path = "../browser/chromium.rs"]
+mod chromium;
 mod detect;
+#[cfg(feature = "dicom")]
+mod dicom;
 mod fixture;
+mod formats;
+mod machine;
 mod performance;
 mod promises;
 mod resume;

@@ -1,6 +1,6 @@
 //! What is promised of every run: grouping changes nothing, a GPU repeats itself, one landmark is enough, methods compare.
 
-use crate::fixture::{Fixture, ok, onemark, stdout};
+use crate::fixture::{Fixture, ok, onemark, stderr, stdout};
 use onemark::data::labels::Labels;
 use onemark::model::Model;
 
@@ -94,4 +94,41 @@ fn the_folder_of_a_demo_is_a_run() {
     assert!(described.contains("images      48, template phantom-000.png, seed 1"), "{described}");
     assert_eq!(Labels::read(f.path("demo/truth.csv")).unwrap().rows.len(), 48 + 40);
     assert_eq!(f.root.join("demo/test").read_dir().unwrap().count(), 40, "images to compare on");
+}
+
+#[test]
+fn parts_merge_to_the_bytes_of_one_run() {
+    let f = Fixture::get();
+    let train =
+        |out: &str, args: &[&str]| ok(f.train(out, &[&["--quiet", "--set", "single.rounds=[1.5, 1]"], args].concat()));
+    let merge = |parts: &[&str]| onemark(&[&["merge"], parts, &["--out", "merged"]].concat());
+    train("rounds", &["--stages", "match,single,fuse"]);
+    train("merged", &["--stages", "match"]);
+    for round in 1..=2 {
+        for (part, landmarks) in [("part-a", "0..1"), ("part-b", "1..4")] {
+            let folder = f.root.join(part);
+            let _ = std::fs::remove_dir_all(&folder);
+            std::fs::create_dir(&folder).unwrap();
+            for file in
+                std::fs::read_dir(f.root.join("merged")).unwrap().map(Result::unwrap).filter(|e| e.path().is_file())
+            {
+                std::fs::copy(file.path(), folder.join(file.file_name())).unwrap();
+            }
+            train(part, &["--resume", "--part", landmarks]);
+        }
+        assert!(stdout(&ok(merge(&["part-b"]))).contains(&format!("round {round} of 2: landmarks 0..1 are still")));
+        ok(merge(&["part-a", "part-b"]));
+    }
+    train("merged", &["--resume", "--stages", "fuse"]);
+    f.assert_same_weights("rounds", "merged");
+    assert!(stdout(&ok(merge(&["part-a"]))).contains("finished before"));
+    ok(f.train("stranger", &["--quiet", "--stages", "match", "--seed", "9"]));
+    let refused = merge(&["stranger"]);
+    assert!(
+        refused.status.code() == Some(3) && stderr(&refused).contains("only parts of one run"),
+        "{}",
+        stderr(&refused)
+    );
+    let far = f.train("merged", &["--quiet", "--set", "single.rounds=[1.5, 1]", "--resume", "--part", "3..7"]);
+    assert_eq!(far.status.code(), Some(2), "{}", stderr(&far));
 }

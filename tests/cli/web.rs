@@ -1,22 +1,10 @@
 //! Bundles in a browser: the page detects what `detect` does.
 
+use crate::chromium;
 use crate::fixture::{Fixture, ok, stderr};
 use onemark::data::images::write_png_gray;
 use onemark::data::labels::Labels;
 use onemark::data::phantom::phantom;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// The folder of `playwright-core`, which `.ci/run` installs beside a Chromium.
-fn playwright() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    if root.join("target/node/node_modules/playwright-core").exists() {
-        return Some(root.into());
-    }
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), b"skipped: no playwright-core in target/node\n");
-    assert!(std::env::var_os("CI").is_none(), "with CI set, a skipped browser test is a failure");
-    None
-}
 
 /// Phantoms of these sizes as PNG; their paths.
 fn phantoms(f: &Fixture, folder: &str, sizes: &[[usize; 2]]) -> Vec<String> {
@@ -31,15 +19,14 @@ fn phantoms(f: &Fixture, folder: &str, sizes: &[[usize; 2]]) -> Vec<String> {
     sizes.iter().enumerate().map(draw).collect()
 }
 
-/// Holds the landmarks of a bundle's page to those of the command line.
-fn compare(f: &Fixture, root: &Path, name: &str, weights: &str, images: &[String]) {
+/// Holds the landmarks of a bundle's page to those of the command line, if there is a browser.
+fn compare(f: &Fixture, name: &str, weights: &str, images: &[String]) {
     let (bundle, page, line) = (f.path(name), f.path(&format!("{name}-page.csv")), f.path(&format!("{name}-line.csv")));
     let export = ["export", "--weights", weights, "--format", "bundle", "--out", &bundle];
     ok(f.command(&export).output().unwrap());
     let images: Vec<&str> = images.iter().map(String::as_str).collect();
     ok(f.detect(&[&images[..], &["--weights", weights, "--out", &line, "--device", "cpu", "--quiet"]].concat()));
-    let script = root.join("tests/web/detect.mjs");
-    let done = Command::new("node").arg(script).args([&bundle, &page]).args(images).output().unwrap();
+    let Some(done) = chromium::run("detect.mjs", [&[&bundle[..], &page], &images[..]].concat()) else { return };
     assert!(done.status.success(), "{name}: {}", stderr(&done));
     let (page, line) = (Labels::read(page).unwrap(), Labels::read(line).unwrap());
     assert_eq!(page.names, line.names);
@@ -59,16 +46,15 @@ fn compare(f: &Fixture, root: &Path, name: &str, weights: &str, images: &[String
 
 #[test]
 fn the_page_detects_what_the_command_line_detects() {
-    let Some(root) = playwright() else { return };
     let f = Fixture::get();
     f.trained();
     let sizes =
         [[64, 80], [80, 64], [131, 97], [40, 75], [90, 90], [33, 160], [64, 63], [200, 210], [51, 50], [77, 33]];
     let images = phantoms(f, "web-images", &sizes);
-    compare(f, &root, "web-fused", &f.weights("fused"), &images);
+    compare(f, "web-fused", &f.weights("fused"), &images);
     for kind in ["match", "joint", "single"] {
-        compare(f, &root, &format!("web-{kind}"), &f.weights(kind), &images[..3]);
+        compare(f, &format!("web-{kind}"), &f.weights(kind), &images[..3]);
     }
     ok(f.train("web-shape", &["--quiet", "--stages", "match,single", "--set", "shape.noise=0.02"]));
-    compare(f, &root, "web-shaped", &f.path("web-shape/single.safetensors"), &images[..3]);
+    compare(f, "web-shaped", &f.path("web-shape/single.safetensors"), &images[..3]);
 }

@@ -8,13 +8,18 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// The widest header: what keeps a hostile file from exhausting memory.
-const MAX_COLUMNS: usize = 1 << 16;
+pub(super) const MAX_COLUMNS: usize = 1 << 16;
+/// The columns of [`LabelRow::spacing`].
+const PIXEL_WIDTH: &str = "pixel_width_mm";
+const PIXEL_HEIGHT: &str = "pixel_height_mm";
 
 impl Labels {
     /// The CSV text, with score columns if any row has scores. Numbers are the shortest that read back the same.
     pub fn to_csv(&self) -> String {
         let with_scores = self.rows.iter().any(|row| !row.scores.is_empty());
+        let with_spacing = self.rows.iter().any(|row| row.spacing.is_some());
         let mut csv = String::from("image,width,height");
+        csv.push_str(if with_spacing { ",pixel_width_mm,pixel_height_mm" } else { "" });
         for name in &self.names {
             for suffix in if with_scores { &["_x", "_y", "_score"][..] } else { &["_x", "_y"] } {
                 csv.push(',');
@@ -25,6 +30,10 @@ impl Labels {
         for row in &self.rows {
             push_cell(&mut csv, &row.image);
             let _ = write!(csv, ",{},{}", row.width, row.height); // writing to a String cannot fail
+            let _ = match row.spacing {
+                Some([x, y]) => write!(csv, ",{x},{y}"),
+                None => write!(csv, "{}", if with_spacing { ",," } else { "" }),
+            };
             for k in 0..self.names.len() {
                 let _ = match row.points.get(k).copied().flatten() {
                     Some([x, y]) => write!(csv, ",{x},{y}"),
@@ -47,7 +56,7 @@ impl Labels {
     pub fn from_csv(text: &str, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let at_line = |(line, cause): (usize, String)| Error::input_at(path, format!("line {line}"), cause);
-        let mut records = Records { rest: text, line: 1 };
+        let mut records = Records::new(text, 1);
         let (line, header) = records.next_record(MAX_COLUMNS).map_err(at_line)?.ok_or_else(|| {
             Error::input(path, "empty; a label file begins with image,width,height,<name>_x,<name>_y")
         })?;
@@ -76,6 +85,20 @@ impl Labels {
                 return Err(at(columns.image, format!("{} has a row already, at line {first}", shown(&image))));
             }
             let (width, height) = (size(columns.width)?, size(columns.height)?);
+            let millimetres = |column: usize| match number(column)? {
+                Some(mm) if mm <= 0.0 => Err(at(column, format!("{mm} is not a length above 0"))),
+                mm => Ok(mm),
+            };
+            let spacing = match columns.spacing {
+                Some([x, y]) => match (millimetres(x)?, millimetres(y)?) {
+                    (Some(mm_x), Some(mm_y)) => Some([mm_x, mm_y]),
+                    (None, None) => None,
+                    (mm_x, _) => {
+                        return Err(at(if mm_x.is_none() { x } else { y }, "empty, but its twin is not".into()));
+                    }
+                },
+                None => None,
+            };
             let mut points = Vec::with_capacity(columns.landmarks.len());
             let mut scores = Vec::with_capacity(if with_scores { columns.landmarks.len() } else { 0 });
             let coordinate = |column: usize| match number(column)? {
@@ -98,7 +121,7 @@ impl Labels {
                     scores.push(score);
                 }
             }
-            rows.push(LabelRow { image, width, height, points, scores });
+            rows.push(LabelRow { image, width, height, spacing, points, scores });
         }
         if rows.is_empty() {
             return Err(Error::input(path, "nothing after the header; a label file has one row an image"));
@@ -108,17 +131,22 @@ impl Labels {
 }
 
 /// RFC 4180 records; a line ends in LF, CRLF or CR, and empty lines are skipped.
-struct Records<'a> {
-    rest: &'a str,
-    line: usize,
+pub(super) struct Records<'a> {
+    pub(super) rest: &'a str,
+    pub(super) line: usize,
 }
 
 /// A record: the line on which it begins, and its cells.
-type Record<'a> = (usize, Vec<Cow<'a, str>>);
+pub(super) type Record<'a> = (usize, Vec<Cow<'a, str>>);
 
 impl<'a> Records<'a> {
+    /// The records of `text`, which begins on this line of its file.
+    pub(super) fn new(text: &'a str, line: usize) -> Self {
+        Self { rest: text, line }
+    }
+
     /// The next record, or `None` at the end. A fault comes with its line.
-    fn next_record(&mut self, max_cells: usize) -> Result<Option<Record<'a>>, (usize, String)> {
+    pub(super) fn next_record(&mut self, max_cells: usize) -> Result<Option<Record<'a>>, (usize, String)> {
         while self.end_line() {}
         if self.rest.is_empty() {
             return Ok(None);
@@ -136,7 +164,7 @@ impl<'a> Records<'a> {
         Ok(Some((first_line, cells)))
     }
 
-    fn cell(&mut self) -> Result<Cow<'a, str>, (usize, String)> {
+    pub(super) fn cell(&mut self) -> Result<Cow<'a, str>, (usize, String)> {
         let Some(quoted) = self.rest.strip_prefix('"') else {
             let (cell, rest) = self.rest.split_at(self.rest.find([',', '\r', '\n', '"']).unwrap_or(self.rest.len()));
             self.rest = rest;
@@ -164,7 +192,7 @@ impl<'a> Records<'a> {
         Ok(if cell.contains('"') { cell.replace("\"\"", "\"").into() } else { cell.into() })
     }
 
-    fn end_line(&mut self) -> bool {
+    pub(super) fn end_line(&mut self) -> bool {
         let rest = self.rest.strip_prefix("\r\n").or_else(|| self.rest.strip_prefix(['\r', '\n']));
         self.line += usize::from(rest.is_some());
         self.rest = rest.unwrap_or(self.rest);
@@ -173,25 +201,27 @@ impl<'a> Records<'a> {
 }
 
 /// Where the header puts what.
-struct Columns {
-    image: usize,
-    width: usize,
-    height: usize,
-    landmarks: Vec<LandmarkColumns>,
+pub(super) struct Columns {
+    pub(super) image: usize,
+    pub(super) width: usize,
+    pub(super) height: usize,
+    spacing: Option<[usize; 2]>,
+    pub(super) landmarks: Vec<LandmarkColumns>,
 }
 
-struct LandmarkColumns {
-    name: String,
-    x: usize,
-    y: usize,
-    score: Option<usize>,
+pub(super) struct LandmarkColumns {
+    pub(super) name: String,
+    pub(super) x: usize,
+    pub(super) y: usize,
+    pub(super) score: Option<usize>,
 }
 
 impl Columns {
-    fn of(header: &[Cow<str>]) -> Result<Self, String> {
+    pub(super) fn of(header: &[Cow<str>]) -> Result<Self, String> {
         let mut index: HashMap<&str, usize> = HashMap::with_capacity(header.len());
         let matters = |c: &str| {
-            ["image", "width", "height"].contains(&c) || ["_x", "_y", "_score"].iter().any(|s| c.ends_with(s))
+            ["image", "width", "height", PIXEL_WIDTH, PIXEL_HEIGHT].contains(&c)
+                || ["_x", "_y", "_score"].iter().any(|s| c.ends_with(s))
         };
         for (i, column) in header.iter().enumerate() {
             if index.insert(column, i).is_some() && matters(column) {
@@ -218,12 +248,16 @@ impl Columns {
         if landmarks.is_empty() {
             return Err("no landmark columns <name>_x,<name>_y".into());
         }
-        Ok(Self { image, width, height, landmarks })
+        let spacing = match [PIXEL_WIDTH, PIXEL_HEIGHT].iter().any(|column| index.contains_key(column)) {
+            true => Some([find(PIXEL_WIDTH)?, find(PIXEL_HEIGHT)?]),
+            false => None,
+        };
+        Ok(Self { image, width, height, spacing, landmarks })
     }
 }
 
 /// A cell's number, `None` if it is empty.
-fn number(cell: &str) -> Result<Option<f64>, String> {
+pub(super) fn number(cell: &str) -> Result<Option<f64>, String> {
     match cell.trim() {
         "" => Ok(None),
         text => match text.parse::<f64>() {
@@ -233,7 +267,7 @@ fn number(cell: &str) -> Result<Option<f64>, String> {
     }
 }
 
-fn push_cell(csv: &mut String, cell: &str) {
+pub(super) fn push_cell(csv: &mut String, cell: &str) {
     if cell.contains([',', '"', '\r', '\n']) {
         let _ = write!(csv, "\"{}\"", cell.replace('"', "\"\"")); // writing to a String cannot fail
     } else {
@@ -265,6 +299,7 @@ mod tests {
     #[test]
     fn faults_name_the_place() {
         let h = "image,width,height,a_x,a_y\n";
+        let with_mm = "image,width,height,pixel_width_mm,pixel_height_mm,a_x,a_y\n";
         for (text, expected) in [
             (String::new(), "t.csv: empty;"),
             (h.into(), "t.csv: nothing after the header"),
@@ -288,6 +323,9 @@ mod tests {
             (format!("{h}\"1,1,1,0,0\n"), "line 2: a quote is opened and never closed"),
             (format!("{h}\"1\"2,1,1,0,0\n"), "line 2: text after a closing quote"),
             (format!("{h}1\"2,1,1,0,0\n"), "line 2: a quote inside an unquoted cell"),
+            ("image,width,height,a_x,a_y,pixel_width_mm\n".into(), "line 1: no column \"pixel_height_mm\""),
+            (format!("{with_mm}1,1,1,0,0.1,0,0\n"), "line 2, column \"pixel_width_mm\": 0 is not a length above 0"),
+            (format!("{with_mm}1,1,1,0.1,,0,0\n"), "line 2, column \"pixel_height_mm\": empty, but its twin"),
             ("image,width,height,a_x,a_y,a_score\n1,1,1,0,0,2\n".into(), "column \"a_score\": 2 is not a score"),
         ] {
             let message = csv(&text).unwrap_err().to_string();

@@ -1,7 +1,7 @@
 //! The native content as JSON:
-//! `{"names": [..], "images": [{"image", "width", "height", "points": {name: {"x", "y", "score"}}}]}`.
+//! `{"names": [..], "images": [{"image", "width", "height", "spacing": [x, y], "points": {name: {"x", "y", "score"}}}]}`.
 
-use super::{LabelRow, Labels, shown};
+use super::{LabelRow, Labels, PixelSpacing, shown};
 use crate::error::{Error, Result};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -10,7 +10,17 @@ use std::fmt;
 use std::path::Path;
 
 /// The most points of a file: what keeps a hostile one from exhausting memory.
-const MAX_POINTS: usize = 1 << 26;
+pub(super) const MAX_POINTS: usize = 1 << 26;
+
+/// Parses JSON of any kind; a fault names line and column.
+pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str, path: &Path) -> Result<T> {
+    serde_json::from_str(text).map_err(|e| {
+        let cause = e.to_string();
+        // The place is said once, in front; a hostile string is quoted at any length.
+        let cause: String = cause.split(" at line ").next().unwrap_or_default().chars().take(200).collect();
+        Error::input_at(path, format!("line {}, column {}", e.line(), e.column()), cause)
+    })
+}
 
 impl Labels {
     /// The JSON text. A missing point has no entry, or one with a score alone.
@@ -25,6 +35,7 @@ impl Labels {
                 image: row.image.clone(),
                 width: row.width,
                 height: row.height,
+                spacing: row.spacing,
                 points: JsonPoints(points.collect()),
             }
         });
@@ -38,19 +49,14 @@ impl Labels {
     /// As [`Labels::read`].
     pub fn from_json(text: &str, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let JsonFile { names, images } = serde_json::from_str(text).map_err(|e| {
-            let cause = e.to_string();
-            // The place is said once, in front; a hostile string is quoted at any length.
-            let cause: String = cause.split(" at line ").next().unwrap_or_default().chars().take(200).collect();
-            Error::input_at(path, format!("line {}, column {}", e.line(), e.column()), cause)
-        })?;
+        let JsonFile { names, images } = parse(text, path)?;
         if names.len().saturating_mul(images.len()) > MAX_POINTS {
             return Err(Error::input(path, format!("more than {MAX_POINTS} points")));
         }
         let index: HashMap<&str, usize> = names.iter().enumerate().map(|(k, name)| (name.as_str(), k)).collect();
         let with_scores = images.iter().flat_map(|i| &i.points.0).any(|(_, p)| p.is_some_and(|p| p.score.is_some()));
         let mut rows = Vec::with_capacity(images.len());
-        for JsonImage { image, width, height, points: JsonPoints(entries) } in images {
+        for JsonImage { image, width, height, spacing, points: JsonPoints(entries) } in images {
             let mut points = vec![None; names.len()];
             let mut scores = vec![None; if with_scores { names.len() } else { 0 }];
             let mut seen = HashSet::new();
@@ -73,7 +79,7 @@ impl Labels {
                     scores[k] = p.score;
                 }
             }
-            rows.push(LabelRow { image, width, height, points, scores });
+            rows.push(LabelRow { image, width, height, spacing, points, scores });
         }
         let labels = Self { names, rows };
         labels.check(path)?;
@@ -92,6 +98,8 @@ struct JsonImage {
     image: String,
     width: u32,
     height: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spacing: Option<PixelSpacing>,
     points: JsonPoints,
 }
 

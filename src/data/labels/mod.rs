@@ -1,4 +1,4 @@
-//! Landmark files: the native CSV and the same content as JSON.
+//! Landmark files: the native CSV, the same content as JSON, and the formats of other tools (`formats`).
 //!
 //! ```text
 //! image,width,height,sella_x,sella_y,sella_score,nasion_x,nasion_y,nasion_score
@@ -7,15 +7,21 @@
 //!
 //! Coordinates are pixels of the image whose size the row states, x to the right and y down, pixel centres at
 //! integers: the image covers `-0.5 ..= width - 0.5`. An empty cell is a missing point. Scores are in `[0, 1]`.
-//! Each format has its own file and is told by the extension; all obey the same rules ([`Labels::read`]).
+//! Where the millimetres between pixels are known, the columns `pixel_width_mm,pixel_height_mm` behind `height` say them.
+//! Each format has its own file; all obey the same rules ([`Labels::read`]).
 
 mod csv;
+#[cfg(feature = "cli")]
+pub mod formats;
 mod json;
+#[cfg(feature = "cli")]
+mod patch;
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use super::files::{read_capped, write_atomic};
+pub use super::point::{Point, scale_point};
 use crate::error::{Error, Result};
 
 /// The largest label file that is read.
@@ -23,8 +29,8 @@ pub const MAX_FILE_BYTES: u64 = 256 << 20;
 /// The farthest coordinate in pixels, to either side: farther is no place in an image, and would overflow in what follows.
 pub const MAX_COORDINATE: f64 = 1e9;
 
-/// `[x, y]` in pixels of the image whose size the row states, pixel centres at integers.
-pub type Point = [f64; 2];
+/// Millimetres from one pixel's centre to the next, `[to the right, down]`, both above 0.
+pub type PixelSpacing = [f64; 2];
 
 /// The landmarks of a set of images.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,6 +50,8 @@ pub struct LabelRow {
     pub width: u32,
     /// Height, likewise.
     pub height: u32,
+    /// Millimetres between the pixels of that image, if known.
+    pub spacing: Option<PixelSpacing>,
     /// One entry a name of [`Labels::names`]; `None` is a missing point.
     pub points: Vec<Option<Point>>,
     /// Scores in `[0, 1]`, one entry a name; empty when the file has none.
@@ -57,11 +65,14 @@ impl LabelRow {
     }
 }
 
-/// Carries `p` from an image of size `from` to the same image at size `to`, both `(width, height)`.
-///
-/// Pixel centres are at integers, so edges, not centres, coincide: `x' = (x + 0.5) * to / from - 0.5`.
-pub fn scale_point(p: Point, from: (f64, f64), to: (f64, f64)) -> Point {
-    [(p[0] + 0.5) * (to.0 / from.0) - 0.5, (p[1] + 0.5) * (to.1 / from.1) - 0.5]
+/// The spacing of pixels of size-`from` images in the same image at size `to`, both `(width, height)`.
+pub fn scale_spacing([x, y]: PixelSpacing, from: (f64, f64), to: (f64, f64)) -> PixelSpacing {
+    [x * from.0 / to.0, y * from.1 / to.1]
+}
+
+/// Whether pixels are squares of `mm` a side, but for what rounding to four digits does.
+pub fn is_square(spacing: PixelSpacing, mm: f64) -> bool {
+    spacing.iter().all(|side| (side - mm).abs() <= 1e-4 * mm)
 }
 
 /// Whether an image of size `from` may be one of size `to`, scaled: each side is within a pixel of what the other demands.
@@ -70,7 +81,7 @@ pub fn same_shape(from: (f64, f64), to: (f64, f64)) -> bool {
 }
 
 impl Labels {
-    /// Reads a `.json` file as JSON and any other as CSV.
+    /// Reads a native file: `.json` as JSON and any other as CSV.
     ///
     /// # Errors
     /// [`Error::Io`], or [`Error::Input`] with line and column (CSV, JSON syntax) or image and landmark (JSON content)
@@ -78,13 +89,8 @@ impl Labels {
     /// [`MAX_FILE_BYTES`] included.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = read_capped(path, MAX_FILE_BYTES)?;
-        let text = std::str::from_utf8(&bytes).map_err(|e| {
-            let line = 1 + bytes[..e.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
-            Error::input_at(path, format!("line {line}"), "not UTF-8; save the file as UTF-8")
-        })?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text); // spreadsheets put a byte order mark first
-        if is_json(path) { Self::from_json(text, path) } else { Self::from_csv(text, path) }
+        let text = read_text(path)?;
+        if is_json(path) { Self::from_json(&text, path) } else { Self::from_csv(&text, path) }
     }
 
     /// Writes JSON if `path` ends in `.json`, else CSV. Whole or not at all: see [`write_atomic`].
@@ -162,6 +168,9 @@ impl Labels {
             if row.width == 0 || row.height == 0 {
                 return fail(image, "width and height must be 1 or more");
             }
+            if row.spacing.is_some_and(|spacing| !is_spacing(spacing)) {
+                return fail(image, "the spacing of pixels must be above 0");
+            }
             if row.points.len() != names.len() || !(row.scores.is_empty() || row.scores.len() == names.len()) {
                 return fail(image, "the number of points or scores is not that of the landmarks");
             }
@@ -176,6 +185,20 @@ impl Labels {
         }
         Ok(())
     }
+}
+
+fn is_spacing(spacing: PixelSpacing) -> bool {
+    spacing.iter().all(|mm| mm.is_finite() && *mm > 0.0)
+}
+
+/// A label file's text, without the byte order mark that spreadsheets put first.
+fn read_text(path: &Path) -> Result<String> {
+    let text = String::from_utf8(read_capped(path, MAX_FILE_BYTES)?).map_err(|e| {
+        let valid = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+        let line = 1 + valid.iter().filter(|&&b| b == b'\n').count();
+        Error::input_at(path, format!("line {line}"), "not UTF-8; save the file as UTF-8")
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(ToOwned::to_owned).unwrap_or(text))
 }
 
 fn is_json(path: &Path) -> bool {
@@ -240,6 +263,7 @@ mod tests {
                     image: format!("{i}\r\n,\"é"),
                     width: 1 + (next() % 4000) as u32,
                     height: u32::MAX,
+                    spacing: (round % 3 == 0 && i != 2).then(|| [0.1 + i as f64, 1.0 / 3.0]),
                     points,
                     scores: if with_scores { scores } else { vec![] },
                 }
@@ -300,11 +324,8 @@ mod tests {
     }
 
     #[test]
-    fn scaling_keeps_edges_and_inverts() {
-        assert_eq!(scale_point([-0.5, 9.5], (10.0, 10.0), (4.0, 20.0)), [-0.5, 19.5]);
+    fn a_shape_is_the_same_up_to_a_pixel() {
         assert!(same_shape((774.0, 960.0), (1935.0, 2400.0)) && same_shape((33.0, 21.0), (16.0, 10.0)));
         assert!(!same_shape((100.0, 50.0), (100.0, 60.0)) && !same_shape((100.0, 50.0), (50.0, 100.0)));
-        let p = scale_point(scale_point([3.0, 7.25], (10.0, 10.0), (7.0, 3.0)), (7.0, 3.0), (10.0, 10.0));
-        assert!((p[0] - 3.0).abs() < 1e-12 && (p[1] - 7.25).abs() < 1e-12);
     }
 }

@@ -80,7 +80,7 @@ pub fn settle<'g>(model: &ShapeModel, points: Value<'g>, scores: Value<'g>) -> (
         fit = Some(aligned);
     }
     let back = fit.expect("there are rounds").inverse();
-    let trust = say(distance(seen, hidden) / sigma, DOUBT as f32);
+    let trust = own(distance(seen, hidden) / sigma);
     (back.apply(mean + hidden + (seen - hidden) * trust), scores * trust)
 }
 
@@ -115,6 +115,11 @@ fn identity(graph: &Graph, n: usize) -> Value<'_> {
 /// As in [`crate::learn::shape_model`]: how much a landmark whose residual is `r` is believed.
 fn say<'g>(r: Value<'g>, half: f32) -> Value<'g> {
     r.graph().floats(&[1], &[1.0]) / ((r / half).square() + 1.0)
+}
+
+/// As in [`crate::learn::shape_model`]: how much of a point whose residual is `r` sigmas is its own.
+fn own(r: Value) -> Value {
+    r.graph().floats(&[1], &[1.0]) / ((r / DOUBT as f32).square().square() + 1.0)
 }
 
 /// Distances of points, `[k, 1]`.

@@ -5,7 +5,7 @@
 use super::arrangement;
 use super::frame::{Frame, normalise};
 use super::graph::{Attribute, Type, Value};
-use super::program::translate;
+use super::program::{Maps, translate};
 use crate::Result;
 use crate::learn::augment::View;
 use crate::learn::crops::VIEWS;
@@ -43,7 +43,7 @@ pub fn detect<'g>(model: &Model, image: Value<'g>) -> Result<(Value<'g>, Value<'
         let frame = tape.input("frame", shape);
         config.joint.record_look(&mut tape, header.landmarks.len(), frame)?;
         let program = Program::new(&tape);
-        let found = translate(graph, &program, &model.net, &[global.padded()])?;
+        let found = translate(graph, &program, &model.net, &mut Maps::new(), &[global.padded()])?;
         return Ok(settle(model, Sights::new(found[0]).0, global, config.joint.sharp()));
     }
     let (coarse, scores) = settle(model, matches(model, global)?, global, SHARP);
@@ -61,24 +61,25 @@ fn matches<'g>(model: &Model, global: Frame<'g>) -> Result<Sights<'g>> {
     let (graph, config, template) = (global.pixels.graph(), &model.header.config, &model.template);
     let k = template.points.len();
     let (mut tape, side) = (Tape::new(), Dataset::MULTIPLE);
-    let frame = tape.input("frame", [1, 1, side, side, 1]);
-    config.matching.record_locate(&mut tape, frame, k)?;
-    let program = Program::new(&tape);
+    let view = tape.input("view", [1, 1, side, side, 1]);
+    config.matching.record_look(&mut tape, view)?;
+    let (frame, mut maps) = (global.padded(), Maps::new());
+    translate(graph, &Program::new(&tape), &model.matching, &mut maps, &[frame])?;
+    let program = config.matching.locate_program([side, side], k)?;
 
     graph.label("template");
     let feature = |values: &Vec<f32>| graph.floats(&[k, config.matching.embedding], values).transpose(&[1, 0]);
     let features: Vec<Value> =
         template.features.0.iter().map(|values| feature(values).reshape(&[1, -1, 1, k as i64])).collect();
-    let frame = global.padded();
     // Pixels of the finest map, which is half as fine as the frame.
     let axis = |i: i64, extents: &[i64]| graph.range(frame.extents(&[i]) / 2).reshape(extents);
     let (x, y) = (axis(3, &[1, 1, 1, -1]), axis(2, &[1, 1, -1, 1]));
     let beyond = |at: Value<'g>, axis: i64| global.size.slices(0, &[axis]).with("Less", at * 2 + 1);
     let outside = beyond(x, 0).with("Or", beyond(y, 1));
-    let locate = |prior: Value<'g>| -> Result<(Sights<'g>, Value<'g>)> {
+    let mut locate = |prior: Value<'g>| -> Result<(Sights<'g>, Value<'g>)> {
         let prior = outside.choose(OUTSIDE, prior);
-        let inputs: Vec<Value> = [frame, prior].into_iter().chain(features.iter().copied()).collect();
-        let (found, peaks) = Sights::new(translate(graph, &program, &model.matching, &inputs)?[0]);
+        let inputs: Vec<Value> = [prior].into_iter().chain(features.iter().copied()).collect();
+        let (found, peaks) = Sights::new(translate(graph, &program, &model.matching, &mut maps, &inputs)?[0]);
         Ok((Sights { points: (found.points + 0.5) * 2.0 - 0.5, spreads: found.spreads * 2.0, ..found }, peaks))
     };
 
@@ -109,7 +110,7 @@ fn look_closer<'g>(model: &Model, local: Frame<'g>, coarse: Value<'g>) -> Result
         graph.label("view");
         let view = View::similarity(side, side, [dx, dy], scale, radians);
         let crops = crops_of(local, centres, view, side);
-        let (found, _) = Sights::new(translate(graph, &program, &model.net, &[crops])?[0]);
+        let (found, _) = Sights::new(translate(graph, &program, &model.net, &mut Maps::new(), &[crops])?[0]);
         graph.label("sight");
         let [[a, b, x], [c, d, y]] = view.0.map(|row| row.map(|v| v as f32));
         let turned = found.points.with("MatMul", graph.floats(&[2, 2], &[a, c, b, d]));

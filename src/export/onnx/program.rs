@@ -9,9 +9,11 @@ use crate::kernel::activation::Activation;
 use crate::kernel::elementwise::BinaryKind;
 use crate::kernel::pool::PoolKind;
 use crate::kernel::tensor::expect;
-use crate::kernel::{Op, Shape, group_norm, l2_normalize};
+use crate::kernel::{Op, Shape, group_norm, l2_normalize, soft_argmax};
 use crate::plan::{Place, Program, Slot};
+use crate::tape::Region;
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 
 /// A value and the shape that was recorded for it.
 #[derive(Clone, Copy)]
@@ -20,7 +22,11 @@ struct Tensor<'g> {
     shape: Shape,
 }
 
-/// Adds a program to a graph; returns its outputs. `inputs` are the program's in order, and `parameters` its one region.
+/// What programs leave to others in [`Region::Maps`], by its place there.
+pub type Maps<'g> = BTreeMap<usize, Value<'g>>;
+
+/// Adds a program to a graph; returns its outputs. `inputs` are the program's in order, `parameters` the one region that it reads
+/// besides `maps`.
 ///
 /// # Errors
 /// [`Error::Shape`] for an operation that has no translation, which is one of training.
@@ -28,10 +34,15 @@ pub fn translate<'g>(
     graph: &'g Graph,
     program: &Program,
     parameters: &[f32],
+    maps: &mut Maps<'g>,
     inputs: &[Value<'g>],
 ) -> Result<Vec<Value<'g>>> {
-    let mut values: Vec<Option<Value<'g>>> =
-        program.slots.iter().map(|slot| parameter(graph, slot, parameters)).collect();
+    let there = |slot: &Slot| match slot.place {
+        Place::Arena => None,
+        Place::Region(Region::Maps) => maps.get(&slot.offset).copied(),
+        Place::Region(_) => Some(parameter(graph, slot, parameters)),
+    };
+    let mut values: Vec<Option<Value<'g>>> = program.slots.iter().map(there).collect();
     for (&slot, &value) in program.inputs.iter().zip(inputs) {
         values[slot] = Some(value);
     }
@@ -42,14 +53,19 @@ pub fn translate<'g>(
             shape: program.slots[slot].operand.shape,
         };
         let inputs: Vec<Tensor> = step.inputs.iter().map(tensor).collect();
-        values[step.outputs[0]] = Some(operation(graph, &step.op, &inputs)?);
+        let value = operation(graph, &step.op, &inputs)?;
+        values[step.outputs[0]] = Some(value);
+        let slot = &program.slots[step.outputs[0]];
+        if slot.place == Place::Region(Region::Maps) {
+            maps.insert(slot.offset, value);
+        }
     }
     Ok(program.outputs.iter().map(|&slot| values[slot].expect("outputs are computed")).collect())
 }
 
 /// A parameter's values, channels first.
-fn parameter<'g>(graph: &'g Graph, slot: &Slot, parameters: &[f32]) -> Option<Value<'g>> {
-    let (Place::Region(_), Shape { k, n, h, w, c }) = (slot.place, slot.operand.shape) else { return None };
+fn parameter<'g>(graph: &'g Graph, slot: &Slot, parameters: &[f32]) -> Value<'g> {
+    let Shape { k, n, h, w, c } = slot.operand.shape;
     graph.label(&slot.name);
     let (len, pixels) = (slot.operand.shape.slice_len(), h * w);
     let mut values = Vec::with_capacity(k * len);
@@ -58,7 +74,7 @@ fn parameter<'g>(graph: &'g Graph, slot: &Slot, parameters: &[f32]) -> Option<Va
             values.extend((0..c).flat_map(|channel| image[channel..].iter().step_by(c)));
         }
     }
-    Some(graph.floats(&[k * n, c, h, w], &values))
+    graph.floats(&[k * n, c, h, w], &values)
 }
 
 fn operation<'g>(graph: &'g Graph, op: &Op, x: &[Tensor<'g>]) -> Result<Value<'g>> {
@@ -167,30 +183,35 @@ fn convolution<'g>(x: Tensor<'g>, w: Tensor<'g>, stride: usize, pad: usize) -> R
     Ok(y.reshape(&[k, c_out, 0, 0]))
 }
 
-/// See [`crate::kernel::soft_argmax`]: `[k n, c, h, w] -> [k n, 4, 1, c]`, the statements of its CPU twin.
+/// See [`crate::kernel::soft_argmax`]: `[k n, c, h, w] -> [k n, 4, 1, c]`.
 fn soft_argmax<'g>(x: Tensor<'g>, radius: usize) -> Value<'g> {
-    let graph = x.value.graph();
+    let (graph, one) = (x.value.graph(), |v: Value<'g>| v.reshape(&[0, 0, 1, 1]));
     let maps = x.value.reshape(&[0, 0, -1]);
-    let top = graph.node("ArgMax", &[maps], &[("axis", Attribute::Int(2)), ("keepdims", Attribute::Int(1))]);
-    let weights = (maps - maps.greatest(2)).apply("Exp");
+    let axis = [("axis", Attribute::Int(2)), ("keepdims", Attribute::Int(1))];
+    let top = one(graph.node("ArgMax", &[maps], &axis));
+    let e = (x.value - one(maps.greatest(2))).apply("Exp");
     let (h, w) = (x.value.extents(&[2]), x.value.extents(&[3]));
-    let pixel = graph.range(h * w);
-    // Moments about the peak: those about the origin would cancel in f32.
-    let (dx, dy) = (pixel.with("Mod", w) - top.with("Mod", w), pixel / w - top / w);
-    let near = |d: Value<'g>| d.apply("Abs").with("Less", radius as i64 + 1);
-    let local = near(dx).with("And", near(dy)).choose(weights, 0.0);
-    let (dx, dy) = (dx.cast(Type::Float), dy.cast(Type::Float));
-    let moment = |weights: Value<'g>| weights.sum(&[2]);
-    let mass = moment(local);
-    let (px, py) = (moment(local * dx) / mass, moment(local * dy) / mass);
-    let all = moment(weights);
-    let square = (moment(weights * (dx.square() + dy.square()))
-        - (px * moment(weights * dx) + py * moment(weights * dy)) * 2.0)
-        / all
-        + px.square()
-        + py.square();
-    let (tx, ty) = (top.with("Mod", w).cast(Type::Float), (top / w).cast(Type::Float));
-    let spread = square.max(0.0).apply("Sqrt");
-    let found = graph.concat(&[tx + px, ty + py, graph.floats(&[1], &[1.0]) / all, spread], 2);
-    found.transpose(&[0, 2, 1]).reshape(&[0, 4, 1, x.shape.c as i64])
+    let (tx, ty) = (top.with("Mod", w), top / w);
+    // From the peak, so that moments do not cancel in f32: a row and a column of pixels.
+    let dy = (graph.range(h).reshape(&[1, 1, 1, -1]) - ty).cast(Type::Float);
+    let dx = (graph.range(w).reshape(&[1, 1, -1, 1]) - tx).cast(Type::Float);
+    // Sums over a map of e r c, for each r of two rows' weights and each c of two columns'.
+    let moments = |rows: [Value<'g>; 2], columns: [Value<'g>; 2]| {
+        let sums = graph.concat(&rows, 2).with("MatMul", e).with("MatMul", graph.concat(&columns, 3));
+        move |row: i64, column: i64| sums.slices(2, &[row]).slices(3, &[column])
+    };
+    let reach = graph.floats(&[1], &[radius as f32 + 1.0]);
+    let (mut px, mut py) = [0.0; 2].map(|v| graph.floats(&[1], &[v])).into();
+    for _ in 0..soft_argmax::ROUNDS {
+        let covered = |d: Value<'g>, p: Value<'g>| (reach - (d - p).apply("Abs")).max(0.0).min(1.0);
+        let (rows, columns) = (covered(dy, py), covered(dx, px));
+        let moment = moments([rows, rows * dy], [columns, columns * dx]);
+        (px, py) = (moment(0, 1) / moment(0, 0), moment(1, 0) / moment(0, 0));
+    }
+    let beside = |d: Value<'g>, p: Value<'g>| [d * 0.0 + 1.0, (d - p).square()];
+    let moment = moments(beside(dy, py), beside(dx, px));
+    let all = moment(0, 0);
+    let spread = ((moment(0, 1) + moment(1, 0)) / all).apply("Sqrt");
+    let (x, y) = (tx.cast(Type::Float) + px, ty.cast(Type::Float) + py);
+    graph.concat(&[x, y, graph.floats(&[1], &[1.0]) / all, spread], 2).transpose(&[0, 2, 3, 1])
 }

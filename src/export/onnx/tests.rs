@@ -1,7 +1,7 @@
 //! Exported models in ONNX Runtime: every operation is held to its CPU twin, every method's detection to the detector's.
 
 use super::graph::{Graph, Type};
-use super::program::translate;
+use super::program::{Maps, translate};
 use super::{encode, export};
 use crate::data::gray::GrayImage;
 use crate::data::phantom::phantom;
@@ -69,7 +69,7 @@ fn every_translation_agrees_with_the_twin() {
         let layout = tape.layout(Region::Ema);
         let mut parameters = vec![f32::NAN; layout.len()];
         case.inputs.iter().enumerate().for_each(|(i, values)| layout.insert(&mut parameters, i, values));
-        if let Ok(values) = translate(&graph, &Program::new(&tape), &parameters, &[]) {
+        if let Ok(values) = translate(&graph, &Program::new(&tape), &parameters, &mut Maps::new(), &[]) {
             graph.output(&i.to_string(), values[0], Type::Float, None);
             translated.insert(case.sample.op.name());
             cases.push((i.to_string(), tape.shape(y), case.expected(&mut random).swap_remove(0), case));
