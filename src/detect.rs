@@ -25,12 +25,11 @@ use crate::device::{Device, Executor};
 use crate::learn::crops::{Locator, Sight};
 use crate::learn::dataset::Dataset;
 use crate::learn::joint::JointLocator;
-use crate::learn::matching::{Match, Matcher};
+use crate::learn::matching::{Match, Matcher, SHARP};
 use crate::model::{Kind, Model};
 use crate::plan::Program;
 use crate::tape::Region;
 use crate::{Error, Result};
-use std::f64::consts::SQRT_2;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -136,7 +135,7 @@ impl Detector {
         if self.model.header.kind == Kind::Joint {
             let refiner = self.refiner(&global)?;
             let sights = refiner.look(&global, &[], 0)?;
-            return self.settle(&sights, &global, config.joint.sigma * SQRT_2);
+            return self.settle(&sights, &global, config.joint.sharp());
         }
 
         let matcher = plan(&mut self.matchers, [global.width, global.height], || {
@@ -146,7 +145,7 @@ impl Detector {
         let (matches, _) = self.model.template.locate(matcher, &global, 0, &config.propose)?;
         let sight = |m: &Match| Sight { point: m.point, peak: m.peak, spread: m.spread, disagreement: 0.0 };
         let matches: Vec<Sight> = matches.iter().map(sight).collect();
-        let coarse = self.settle(&matches, &global, 2.0)?;
+        let coarse = self.settle(&matches, &global, SHARP)?;
         if self.model.header.kind == Kind::Match {
             return Ok(coarse);
         }
@@ -156,10 +155,10 @@ impl Detector {
 
     /// Looks closer, with the crop models, at what was found coarsely in a data set's one image.
     pub(crate) fn closer(&mut self, local: &Dataset, coarse: &[Landmark]) -> Result<Vec<Landmark>> {
-        let (views, sigma) = (self.model.header.config.views, self.model.header.config.crop.sigma);
+        let (views, sharp) = (self.model.header.config.views, self.model.header.config.crop.sharp());
         let coarse: Vec<Point> = coarse.iter().map(|landmark| local.stored(0, landmark.point)).collect();
         let sights = self.refiner(local)?.look(local, &coarse, views)?;
-        self.settle(&sights, local, sigma * SQRT_2)
+        self.settle(&sights, local, sharp)
     }
 
     /// Sights in a data set's one image as landmarks, weighed against each other: a point is moved, and trusted less, as far as

@@ -20,6 +20,8 @@ pub mod device;
 pub mod error;
 #[cfg(feature = "train")]
 pub mod eval;
+#[cfg(feature = "cli")]
+pub mod export;
 pub mod gpu;
 pub mod kernel;
 pub mod learn;

@@ -56,7 +56,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<Numbers>;
 @group(0) @binding(2) var<storage, read_write> w: array<Numbers>;
-// Without a bias or an adapter, these three are bound to the weight and not read.
+// Without a bias or an adapter, nothing is bound to these three and they are not read.
 @group(0) @binding(3) var<storage, read_write> b: array<Number>;
 @group(0) @binding(4) var<storage, read_write> v: array<Number>;
 @group(0) @binding(5) var<storage, read_write> u: array<Number>;

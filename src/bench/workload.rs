@@ -7,12 +7,11 @@ use crate::detect::Detector;
 use crate::device::Device;
 use crate::learn::augment::Point;
 use crate::learn::config::Config;
-use crate::learn::crops::Locator;
 use crate::learn::dataset::Dataset;
 use crate::learn::fuse::FuseTraining;
 use crate::learn::joint::JointTraining;
 use crate::learn::labels::PseudoLabels;
-use crate::learn::matching::{Features, MatchTraining, Matcher};
+use crate::learn::matching::{Features, MatchTraining};
 use crate::learn::propose::TemplateFeatures;
 use crate::learn::single::SingleTraining;
 use crate::model::{Header, Kind, Model, VERSION};
@@ -300,29 +299,20 @@ pub(super) fn demand(programs: &Programs) -> (usize, u64) {
 
 /// The programs of a model's detection, on an image of this size: the matcher's, and what looks closer.
 pub fn detection(header: &Header, images: &[GrayImage]) -> Result<Programs> {
-    let (device, config, k) = (Device::cpu(), &header.config, header.landmarks.len());
-    let mut programs = Vec::new();
+    let (config, k) = (&header.config, header.landmarks.len());
     let global = Dataset::new(images, config.global_side);
+    let local = || Dataset::new(images, config.local_side).shape();
+    let mut programs = Vec::new();
     if header.kind != Kind::Joint {
-        let params = header.layouts().0.init(config.seed, &[]);
-        let matcher = Matcher::new(&device, &config.matching, &params, &global, k)?;
-        let names = ["detect.match", "detect.locate"].map(String::from);
-        programs.extend(names.into_iter().zip(matcher.programs().map(Program::clone)));
+        programs.push(("detect.match".into(), config.matching.look_program(global.shape())?));
+        programs.push(("detect.locate".into(), config.matching.locate_program([global.width, global.height], k)?));
     }
-    let mut executor = device.executor()?;
-    match header.kind {
-        Kind::Match => {}
-        Kind::Joint => {
-            let locator = crate::learn::joint::JointLocator::new(&mut executor, &config.joint, &global, k, 1)?;
-            programs.push(("detect.joint".into(), executor.program(locator.program()).clone()));
-        }
-        Kind::Single | Kind::Fused => {
-            let shape = Dataset::new(images, config.local_side).shape();
-            let locator = Locator::new(&mut executor, &config.crop, Region::Ema, header.extents(), shape, k, 1)?;
-            let name = format!("detect.{}", header.kind.name());
-            programs.push((name, executor.program(locator.program()).clone()));
-        }
-    }
+    let closer = match header.kind {
+        Kind::Match => None,
+        Kind::Joint => Some(config.joint.look_program(global.shape(), k, 1)?),
+        Kind::Single | Kind::Fused => Some(config.crop.look_program(local(), Region::Ema, header.extents(), k, 1)?),
+    };
+    programs.extend(closer.map(|program| (format!("detect.{}", header.kind.name()), program)));
     Ok(programs)
 }
 

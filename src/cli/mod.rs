@@ -14,6 +14,7 @@ mod detect;
 mod devices;
 mod doctor;
 mod eval;
+mod export;
 mod init;
 mod inspect;
 mod man;
@@ -68,6 +69,7 @@ enum Command {
     Profile(profile::Args),
     Devices(devices::Args),
     Inspect(inspect::Args),
+    Export(export::Args),
     Init(init::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -90,6 +92,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Profile(args) => profile::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Export(args) => export::run(args),
         Command::Init(args) => init::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Completions(args) => completions::run(args),

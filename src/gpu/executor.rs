@@ -28,6 +28,8 @@ pub struct GpuExecutor {
     arena: Memory,
     regions: BTreeMap<Region, Memory>,
     staging: Memory,
+    /// What is bound where a shader does not read.
+    nothing: wgpu::Buffer,
     pub(super) programs: Vec<Loaded>,
     /// Counts replacements of buffers, after which bind groups must be made anew.
     generation: u64,
@@ -39,6 +41,9 @@ pub struct GpuExecutor {
     /// Whether timestamps can be believed, once that was tried.
     pub(super) stamped: Option<bool>,
 }
+
+/// Bytes of a binding that is not read: the alignment of a binding's offset.
+const UNUSED: u64 = 256;
 
 /// A buffer and the number of its elements.
 struct Memory {
@@ -66,8 +71,10 @@ impl GpuExecutor {
         }
         let arena = Memory::new(&device, "arena", Element::F32, 0, &Need::default())?;
         let staging = Memory { buffer: staging(&device, 0, &Need::default())?, element: Element::F32, len: 0 };
+        let nothing = device.buffer("nothing", 8 * UNUSED, wgpu::BufferUsages::STORAGE, &Need::default())?;
         Ok(Self {
             device,
+            nothing,
             pipelines: Pipelines::default(),
             arena,
             regions: BTreeMap::new(),
@@ -317,9 +324,13 @@ impl GpuExecutor {
             let loaded = &self.programs[index];
             let part =
                 |buffer, offset, size| wgpu::BufferBinding { buffer, offset, size: std::num::NonZero::new(size) };
-            let storage = dispatch.slots.iter().map(|&slot| {
-                let slot = &loaded.program.slots[slot];
-                part(self.memory(slot), slot.byte_offset(), slot.bytes())
+            // Not twice the same part, which WebGPU would refuse as both are writable.
+            let storage = dispatch.slots.iter().enumerate().map(|(i, slot)| match slot {
+                Some(slot) => {
+                    let slot = &loaded.program.slots[*slot];
+                    part(self.memory(slot), slot.byte_offset(), slot.bytes())
+                }
+                None => part(&self.nothing, i as u64 * UNUSED, UNUSED),
             });
             let entries: Vec<_> = std::iter::once(part(&loaded.uniforms, 0, UNIFORM_STRIDE))
                 .chain(storage)

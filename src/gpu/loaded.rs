@@ -6,8 +6,7 @@ use super::launch::{self, Launch};
 use super::pipeline::{Pipelines, UNIFORM_STRIDE};
 use super::shaders::{self, Variant};
 use crate::Result;
-use crate::kernel::Bind;
-use crate::plan::{Program, Step};
+use crate::plan::Program;
 use std::time::Duration;
 
 /// How long a run may take beyond what its FLOPs cost on the slowest device, a software one.
@@ -32,8 +31,8 @@ pub(super) struct Prepared {
     step: usize,
     pipeline: wgpu::ComputePipeline,
     pub variant: &'static Variant,
-    /// The slots it binds.
-    pub slots: Vec<usize>,
+    /// The slots it binds; none where the shader does not read.
+    pub slots: Vec<Option<usize>>,
     launches: Vec<Launch>,
     /// Index of its first uniform block.
     uniform: usize,
@@ -101,32 +100,21 @@ pub(super) fn prepare(
     budget: u64,
 ) -> Result<(Vec<Prepared>, Vec<u8>)> {
     let (mut dispatches, mut blocks) = (Vec::new(), Vec::new());
-    for (index, step) in program.steps.iter().enumerate() {
-        for dispatch in program.launches(step, choice) {
-            let variant = shaders::find(dispatch.shader).expect("a kernel names variants of the table");
-            assert_eq!(variant.params, dispatch.params.len(), "Params of {}", variant.name);
-            assert_eq!(variant.storage, dispatch.binds.len(), "bindings of {}", variant.name);
-            let work = step.cost.flops.max(step.cost.bytes);
-            let launches = launch::cut(dispatch.groups, work, budget);
-            let uniform = blocks.len() / UNIFORM_STRIDE as usize;
-            for launch in &launches {
-                let start = blocks.len();
-                blocks.extend(launch.base.to_le_bytes());
-                blocks.extend(&dispatch.params);
-                blocks.resize(start + UNIFORM_STRIDE as usize, 0);
-            }
-            let slots = dispatch.binds.iter().map(|&bind| slot_of(step, bind)).collect();
-            let pipeline = pipelines.get(device, variant)?;
-            dispatches.push(Prepared { step: index, pipeline, variant, slots, launches, uniform, work });
+    for (step, dispatch, slots) in program.dispatches(choice) {
+        let variant = shaders::find(dispatch.shader).expect("a kernel names variants of the table");
+        assert_eq!(variant.params, dispatch.params.len(), "Params of {}", variant.name);
+        assert_eq!(variant.storage, slots.len(), "bindings of {}", variant.name);
+        let work = program.steps[step].cost.flops.max(program.steps[step].cost.bytes);
+        let launches = launch::cut(dispatch.groups, work, budget);
+        let uniform = blocks.len() / UNIFORM_STRIDE as usize;
+        for launch in &launches {
+            let start = blocks.len();
+            blocks.extend(launch.base.to_le_bytes());
+            blocks.extend(&dispatch.params);
+            blocks.resize(start + UNIFORM_STRIDE as usize, 0);
         }
+        let pipeline = pipelines.get(device, variant)?;
+        dispatches.push(Prepared { step, pipeline, variant, slots, launches, uniform, work });
     }
     Ok((dispatches, blocks))
-}
-
-fn slot_of(step: &Step, bind: Bind) -> usize {
-    match bind {
-        Bind::In(i) => step.inputs[i],
-        Bind::Out(i) => step.outputs[i],
-        Bind::Scratch => step.scratch.expect("a kernel that binds scratch asks for it"),
-    }
 }

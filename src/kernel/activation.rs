@@ -30,7 +30,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    const SLOPE: f64 = 0.1;
+    pub(crate) const SLOPE: f64 = 0.1;
 
     fn value<T: Real>(self, x: T) -> T {
         match self {

@@ -63,7 +63,7 @@ impl Conv2d {
     }
 
     /// The positions of bias, `v` and `u` among the inputs.
-    fn extras(&self) -> (Option<usize>, Option<(usize, usize)>) {
+    pub(crate) fn extras(&self) -> (Option<usize>, Option<(usize, usize)>) {
         let next = 2 + usize::from(self.bias);
         (self.bias.then_some(2), self.adapter.then_some((next, next + 1)))
     }
@@ -184,8 +184,9 @@ impl Kernel for Conv2d {
         let pixels = to.n * to.pixels();
         let [row_tiles, column_tiles] = tile.counts(pixels, w.n);
         let groups = to.k * row_tiles * column_tiles;
-        // What there is none of is bound to the weight and never read.
-        let (b, (v, u)) = (bias.unwrap_or(1), adapter.unwrap_or((1, 1)));
+        let (v, u) = adapter.unzip();
+        let stride = |i: Option<usize>| i.map_or(0, |i| word(x[i].k_stride));
+        let bind = |i: Option<usize>| i.map_or(Bind::Unused, Bind::In);
         let params = shaders::conv2d::Params {
             groups: word(groups),
             row_tiles: word(row_tiles),
@@ -202,16 +203,16 @@ impl Kernel for Conv2d {
             stride: word(self.stride),
             pad: word(self.pad),
             bias: u32::from(self.bias),
-            rank: adapter.map_or(0, |(v, _)| word(x[v].shape.n)),
+            rank: v.map_or(0, |v| word(x[v].shape.n)),
             activation: self.activation as u32,
             x_k: word(x[0].k_stride),
             w_k: word(x[1].k_stride),
-            b_k: word(x[b].k_stride),
-            v_k: word(x[v].k_stride),
-            u_k: word(x[u].k_stride),
+            b_k: stride(bias),
+            v_k: stride(v),
+            u_k: stride(u),
             y_k: word(y[0].k_stride),
         };
-        let binds = [Bind::In(0), Bind::In(1), Bind::In(b), Bind::In(v), Bind::In(u), Bind::Out(0)];
+        let binds = [Bind::In(0), Bind::In(1), bind(bias), bind(v), bind(u), Bind::Out(0)];
         vec![Dispatch::new(tile.shader, params, &binds, groups)]
     }
 

@@ -61,6 +61,8 @@ pub enum Bind {
     Out(usize),
     /// The operation's scratch memory.
     Scratch,
+    /// Nothing: with these parameters, the shader does not read the binding.
+    Unused,
 }
 
 /// One launch of a shader variant. The executor may split it by workgroups, through the uniform's `base`.

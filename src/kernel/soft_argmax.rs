@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// Means taken: of a peak well within the square, each leaves a tenth to a quarter of the distance that was left before it.
-const ROUNDS: usize = 4;
+pub(crate) const ROUNDS: usize = 4;
 
 /// `[k, n, h, w, c]` -> `[k, n, 1, c, 4]`: x, y, peak, spread. Input: logits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

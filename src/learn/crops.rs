@@ -17,6 +17,7 @@ use crate::nn::{Extents, UNet, UNetConfig};
 use crate::plan::Program;
 use crate::tape::{Region, Tape, Var};
 use serde::{Deserialize, Serialize};
+use std::f64::consts::SQRT_2;
 
 /// The network and its crops.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,6 +61,36 @@ impl CropConfig {
     pub fn record(&self, tape: &mut Tape, region: Region, extents: Extents, crops: Var) -> Result<Var> {
         let net = UNet::declare(tape, region, &self.unet(), extents);
         Ok(net.forward(tape, crops)?[0])
+    }
+
+    /// Records the model and the position that it sees in each crop. Output: a [soft-argmax](Tape::soft_argmax).
+    pub fn record_look(&self, tape: &mut Tape, region: Region, extents: Extents, crops: Var) -> Result<()> {
+        let logits = self.record(tape, region, extents, crops)?;
+        let found = tape.soft_argmax(logits, self.radius)?;
+        tape.output(found);
+        Ok(())
+    }
+
+    /// The program that looks at `batch` crops for each of `landmarks` of stored images of this shape. Input: the table of views.
+    pub fn look_program(
+        &self,
+        images: [usize; 5],
+        region: Region,
+        extents: Extents,
+        landmarks: usize,
+        batch: usize,
+    ) -> Result<Program> {
+        let mut tape = Tape::new();
+        let images = tape.buffer(Region::Data, images);
+        let table = tape.input("table", [landmarks, batch, 1, 1, FIELDS]);
+        let crops = self.crops(&mut tape, images, table)?;
+        self.record_look(&mut tape, region, extents, crops)?;
+        Ok(Program::new(&tape))
+    }
+
+    /// Spread of a heatmap as sharp as its target, pixels of the crop.
+    pub fn sharp(&self) -> f64 {
+        self.sigma * SQRT_2
     }
 
     /// Records the crops of a table.
@@ -110,14 +141,7 @@ impl Locator {
         landmarks: usize,
         batch: usize,
     ) -> Result<Self> {
-        let mut tape = Tape::new();
-        let images = tape.buffer(Region::Data, dataset_shape);
-        let table = tape.input("table", [landmarks, batch, 1, 1, FIELDS]);
-        let crops = config.crops(&mut tape, images, table)?;
-        let logits = config.record(&mut tape, region, extents, crops)?;
-        let found = tape.soft_argmax(logits, config.radius)?;
-        tape.output(found);
-        let program = executor.load(Program::new(&tape))?;
+        let program = executor.load(config.look_program(dataset_shape, region, extents, landmarks, batch)?)?;
         Ok(Self { config: config.clone(), program, landmarks, batch })
     }
 

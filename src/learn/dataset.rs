@@ -85,10 +85,10 @@ impl Dataset {
     }
 }
 
-/// An image's size when its longer side has `side` pixels.
+/// An image's size when its longer side has `side` pixels. In integers: every host rounds alike.
 pub fn scaled([w, h]: [usize; 2], side: usize) -> [usize; 2] {
-    let scale = side as f64 / w.max(h) as f64;
-    [w, h].map(|extent| ((extent as f64 * scale).round() as usize).max(1))
+    let longest = w.max(h) as u64;
+    [w, h].map(|extent| ((2 * extent as u64 * side as u64 + longest) / (2 * longest)).max(1) as usize)
 }
 
 /// The smallest frame around all sizes.

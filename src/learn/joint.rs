@@ -18,6 +18,7 @@ use crate::nn::{Extents, UNet, UNetConfig};
 use crate::plan::Program;
 use crate::tape::{Region, Tape, Var};
 use serde::{Deserialize, Serialize};
+use std::f64::consts::SQRT_2;
 
 /// Settings of the baseline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,6 +73,31 @@ impl JointConfig {
         (taken(step + 1) > taken(step)).then(|| taken(step + 1))
     }
 
+    /// Records the model on frames, with the parameters in [`Region::Ema`], and the positions that it sees. Output: a
+    /// [soft-argmax](Tape::soft_argmax).
+    pub fn record_look(&self, tape: &mut Tape, landmarks: usize, frames: Var) -> Result<()> {
+        let logits = self.record(tape, Region::Ema, landmarks, frames)?;
+        let found = tape.soft_argmax(logits, self.radius)?;
+        tape.output(found);
+        Ok(())
+    }
+
+    /// The program that looks at a batch of frames of stored images of this shape. Input: the table of views.
+    pub fn look_program(&self, images: [usize; 5], landmarks: usize, batch: usize) -> Result<Program> {
+        let mut tape = Tape::new();
+        let [.., h, w, _] = images;
+        let images = tape.buffer(Region::Data, images);
+        let table = tape.input("table", [1, batch, 1, 1, FIELDS]);
+        let frames = tape.warp_augment(images, table, h, w)?;
+        self.record_look(&mut tape, landmarks, frames)?;
+        Ok(Program::new(&tape))
+    }
+
+    /// Spread of a heatmap as sharp as its target, stored pixels.
+    pub fn sharp(&self) -> f64 {
+        self.sigma * SQRT_2
+    }
+
     fn record(&self, tape: &mut Tape, region: Region, landmarks: usize, images: Var) -> Result<Var> {
         let net = UNet::declare(tape, region, &self.unet(landmarks), Extents::SHARED);
         Ok(net.forward(tape, images)?[0])
@@ -93,14 +119,8 @@ impl JointLocator {
         landmarks: usize,
         batch: usize,
     ) -> Result<Self> {
-        let mut tape = Tape::new();
-        let images = tape.buffer(Region::Data, dataset.shape());
-        let table = tape.input("table", [1, batch, 1, 1, FIELDS]);
-        let frames = tape.warp_augment(images, table, dataset.height, dataset.width)?;
-        let logits = config.record(&mut tape, Region::Ema, landmarks, frames)?;
-        let found = tape.soft_argmax(logits, config.radius)?;
-        tape.output(found);
-        Ok(Self { program: executor.load(Program::new(&tape))?, batch })
+        let program = executor.load(config.look_program(dataset.shape(), landmarks, batch)?)?;
+        Ok(Self { program, batch })
     }
 
     /// The number of its program.

@@ -14,6 +14,7 @@ use super::dataset::Dataset;
 use super::optimizer::Optimizer;
 use crate::Result;
 use crate::device::{Device, Executor};
+use crate::kernel::Shape;
 use crate::kernel::warp::FIELDS;
 use crate::nn::{Extents, UNet, UNetConfig};
 use crate::plan::Program;
@@ -64,6 +65,46 @@ impl MatchConfig {
         let heads = (1..self.channels.len()).map(|level| (level, self.embedding)).collect();
         UNetConfig { channels: self.channels.clone(), heads }
     }
+
+    /// The program that embeds a view, of the size of its frame, of stored images of this shape. Input: the view's table row. The
+    /// embeddings stay in [`Region::Maps`], where [`MatchConfig::locate_program`] reads them.
+    pub fn look_program(&self, images: [usize; 5]) -> Result<Program> {
+        let mut tape = Tape::new();
+        let [.., h, w, _] = images;
+        let images = tape.buffer(Region::Data, images);
+        let table = tape.input("table", [1, 1, 1, 1, FIELDS]);
+        let x = tape.warp_augment(images, table, h, w)?;
+        self.record_look(&mut tape, x)?;
+        Ok(Program::new(&tape))
+    }
+
+    /// Records the same for a view `x: [1, 1, h, w, 1]`.
+    pub fn record_look(&self, tape: &mut Tape, x: Var) -> Result<()> {
+        let Shape { h, w, .. } = tape.shape(x);
+        let net = UNet::declare(tape, Region::Ema, &self.unet(), Extents::SHARED);
+        let embedded = embed(tape, &net, x)?;
+        embedded.into_iter().zip(kept(tape, self, [w, h])).try_for_each(|(map, place)| tape.store(map, place))
+    }
+
+    /// The program that seeks `landmarks` in the view that was looked at last, in frames of this width and height. Inputs: a prior
+    /// on the finest map's logits, then the landmarks' features at each level, finest first. Output: a
+    /// [soft-argmax](Tape::soft_argmax) on the finest map.
+    pub fn locate_program(&self, frame: [usize; 2], landmarks: usize) -> Result<Program> {
+        let mut tape = Tape::new();
+        let maps = kept(&mut tape, self, frame);
+        let finest = tape.shape(maps[0]);
+        let mut logits = tape.input("prior", [1, 1, finest.h, finest.w, landmarks]);
+        for map in maps {
+            let query = tape.input("query", [1, 1, 1, landmarks, self.embedding]);
+            let cosine = tape.similarity(map, query)?;
+            let cosine = tape.scale_shift(cosine, self.sharpness as f32, 0.0)?;
+            let cosine = tape.resize(cosine, finest.h, finest.w)?;
+            logits = tape.add(logits, cosine)?;
+        }
+        let found = tape.soft_argmax(logits, 2)?;
+        tape.output(found);
+        Ok(Program::new(&tape))
+    }
 }
 
 /// Unit-length embeddings of `x`, finest first.
@@ -72,8 +113,11 @@ fn embed(tape: &mut Tape, net: &UNet, x: Var) -> Result<Vec<Var>> {
     heads.into_iter().map(|e| tape.l2_normalize(e)).collect()
 }
 
+/// Spread of a match as sharp as one can be, stored pixels.
+pub(crate) const SHARP: f64 = 2.0;
+
 /// Logarithm of the prior where no landmark can be.
-const OUTSIDE: f32 = -1e4;
+pub(crate) const OUTSIDE: f32 = -1e4;
 
 fn stride(level: usize) -> f32 {
     (2usize << level) as f32
@@ -130,35 +174,11 @@ impl Matcher {
         let mut executor = device.executor()?;
         let frame = [dataset.width, dataset.height];
         // The network runs once a view, however often landmarks are sought in it.
-        let mut tape = Tape::new();
-        let images = tape.buffer(Region::Data, dataset.shape());
-        let table = tape.input("table", [1, 1, 1, 1, FIELDS]);
-        let net = UNet::declare(&mut tape, Region::Ema, &config.unet(), Extents::SHARED);
-        let x = tape.warp_augment(images, table, dataset.height, dataset.width)?;
-        let embedded = embed(&mut tape, &net, x)?;
-        for (map, place) in embedded.into_iter().zip(kept(&mut tape, config, frame)) {
-            tape.store(map, place)?;
-        }
-        let look = executor.load(Program::new(&tape))?;
-
-        let mut tape = Tape::new();
-        let maps = kept(&mut tape, config, frame);
-        let finest = tape.shape(maps[0]);
-        let mut logits = tape.input("prior", [1, 1, finest.h, finest.w, landmarks]);
-        for map in maps {
-            let query = tape.input("query", [1, 1, 1, landmarks, config.embedding]);
-            let cosine = tape.similarity(map, query)?;
-            let cosine = tape.scale_shift(cosine, config.sharpness as f32, 0.0)?;
-            let cosine = tape.resize(cosine, finest.h, finest.w)?;
-            logits = tape.add(logits, cosine)?;
-        }
-        let found = tape.soft_argmax(logits, 2)?;
-        tape.output(found);
-        let locate = executor.load(Program::new(&tape))?;
-
+        let look = executor.load(config.look_program(dataset.shape())?)?;
+        let locate = executor.load(config.locate_program(frame, landmarks)?)?;
         executor.write(Region::Ema, params)?;
         executor.write(Region::Data, &dataset.pixels)?;
-        let (config, map) = (config.clone(), [finest.w, finest.h]);
+        let (config, map) = (config.clone(), frame.map(|extent| extent / 2));
         Ok(Self { config, landmarks, frame, map, executor, look, locate, features: None })
     }
 

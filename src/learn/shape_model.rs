@@ -27,14 +27,14 @@ pub struct ShapeConfig {
 }
 
 /// Residual, in sigmas, at which a landmark's say in the shape is quartered.
-const OUTLIER: f64 = 4.0;
+pub(crate) const OUTLIER: f64 = 4.0;
 /// Residual, in sigmas, at which a point and what the others say of it count alike; nearer, a point is left alone (by the fourth
 /// power), so that landmarks which vary by themselves, as fingers do, keep their place.
-const DOUBT: f64 = 5.0;
+pub(crate) const DOUBT: f64 = 5.0;
 /// Rounds of reweighting.
-const ROUNDS: usize = 8;
+pub(crate) const ROUNDS: usize = 8;
 /// The least weight: keeps the system of equations regular.
-const LEAST: f64 = 1e-3;
+pub(crate) const LEAST: f64 = 1e-3;
 
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq)]
@@ -147,7 +147,7 @@ impl ShapeModel {
     }
 
     /// How far a landmark usually is from its mean, pixels of the frame.
-    fn variation(&self, landmark: usize) -> f64 {
+    pub(crate) fn variation(&self, landmark: usize) -> f64 {
         let variance = |i: usize| self.covariance[i * (2 * self.mean.len() + 1)].max(0.0);
         (variance(2 * landmark) + variance(2 * landmark + 1) + self.sigma[landmark].powi(2)).sqrt()
     }

@@ -8,7 +8,7 @@ mod half;
 #[cfg(feature = "gpu")]
 use crate::gpu::{Choice, shaders};
 #[cfg(feature = "gpu")]
-use crate::kernel::Dispatch;
+use crate::kernel::{Bind, Dispatch};
 use crate::kernel::{Cost, Element, Op, Operand, Shape};
 use crate::tape::{Layout, Region, Source, Tape, Var};
 use serde::{Deserialize, Serialize};
@@ -183,6 +183,23 @@ impl Program {
             launch.shader = variants.next().map_or(launch.shader, |variant| variant.name);
         }
         launches
+    }
+
+    /// The GPU launches in order, each with the step that it belongs to and the slots behind its bindings.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn dispatches(&self, choice: &Choice) -> impl Iterator<Item = (usize, Dispatch, Vec<Option<usize>>)> {
+        self.steps.iter().enumerate().flat_map(|(index, step)| {
+            let slot = |bind: &Bind| match *bind {
+                Bind::In(i) => Some(step.inputs[i]),
+                Bind::Out(i) => Some(step.outputs[i]),
+                Bind::Scratch => step.scratch,
+                Bind::Unused => None,
+            };
+            self.launches(step, choice).into_iter().map(move |dispatch| {
+                let slots = dispatch.binds.iter().map(slot).collect();
+                (index, dispatch, slots)
+            })
+        })
     }
 
     /// When each slot is first and last used, counted from 1 for the first step: inputs are there before it, at 0, and

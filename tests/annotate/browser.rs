@@ -1,42 +1,17 @@
 //! The page in headless Chromium: `tests/browser/annotate.mjs` clicks and types, and here the files are looked at.
 
+use crate::chromium;
 use crate::program::{Program, detections, folder};
 use onemark::data::images::write_png_gray;
 use onemark::data::labels::Labels;
 use onemark::random::Stream;
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
 
-/// A program on the path.
-fn found(names: &[&str]) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let at = |name: &&str| std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
-    names.iter().find_map(at)
-}
-
-/// Runs a scenario; returns its last words, or `None` where there is no browser to run it in, but not in CI.
+/// Runs a scenario; returns its last words, or `None` where there is no browser to run it in.
 fn run(scenario: &str, program: &Program, argument: &Path) -> Option<String> {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
-    let chromium = found(&["chromium", "chromium-browser", "google-chrome"]);
-    let missing = match (&chromium, found(&["node"])) {
-        (None, _) => Some("no Chromium"),
-        (_, None) => Some("no Node"),
-        _ if !tests.join("node_modules").is_dir() => Some("no packages; npm ci --prefix tests/browser"),
-        _ => None,
-    };
-    if let Some(missing) = missing {
-        assert!(std::env::var_os("CI").is_none(), "nothing to test with: {missing}");
-        // Not `println!`, which the test runner keeps to itself unless a test fails.
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("skipped: {missing}\n").as_bytes());
-        return None;
-    }
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut node = Command::new("node");
-    node.arg(tests.join("annotate.mjs")).args([scenario, &program.url]).arg(argument);
-    let output = node.env("CHROMIUM", chromium?).output().unwrap();
+    let args = [scenario.as_ref(), program.url.as_ref(), argument.as_os_str()];
+    let output = chromium::run("annotate.mjs", args)?;
     assert!(output.status.success(), "{scenario}: {}", String::from_utf8_lossy(&output.stderr));
     Some(String::from_utf8(output.stdout).unwrap())
 }

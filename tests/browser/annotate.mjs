@@ -220,4 +220,7 @@ const scenarios = {
   },
 };
 
-await withPage(url, {}, scenarios[scenario]);
+await withPage(url, ['--disable-gpu'], {}, async (page) => {
+  await said(page, /landmarks placed/);
+  await scenarios[scenario](page);
+});

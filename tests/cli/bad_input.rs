@@ -44,6 +44,23 @@ fn images() {
 }
 
 #[test]
+fn exports() {
+    let f = Fixture::get();
+    f.trained();
+    std::fs::write(f.root.join("torn.safetensors"), &std::fs::read(f.weights("fused")).unwrap()[..999]).unwrap();
+    let export = |format: &str, weights: &str, out: &str| {
+        onemark(&["export", "--weights", weights, "--format", format, "--out", out])
+    };
+    let fused = f.weights("fused");
+    refused(export("onnx", "torn.safetensors", "x.onnx"), 3, &["torn.safetensors: not a safetensors file"]);
+    refused(export("onnx", &fused, "images"), 3, &["images: a folder, but a file is to be written"]);
+    refused(export("onnx", &fused, "nowhere/x.onnx"), 3, &["nowhere/x.onnx: cannot write"]);
+    refused(export("bundle", &fused, "images"), 3, &["images: a folder with other files"]);
+    refused(export("bundle", &fused, "truth.csv"), 3, &["truth.csv/plans: cannot create"]);
+    assert!(!f.root.join("x.onnx").exists() && !f.root.join("images/plans").exists());
+}
+
+#[test]
 fn landmark_files() {
     let f = Fixture::get();
     f.trained();

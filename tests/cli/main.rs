@@ -1,6 +1,8 @@
 //! The program as a whole: what people type, and what comes back.
 
 mod bad_input;
+#[path = "../browser/chromium.rs"]
+mod chromium;
 mod detect;
 #[cfg(feature = "dicom")]
 mod dicom;
@@ -11,6 +13,7 @@ mod machine;
 mod performance;
 mod promises;
 mod resume;
+mod web;
 
 use fixture::{Fixture, ok, onemark, stderr, stdout};
 use onemark::data::images::read_gray;
