@@ -3,7 +3,7 @@
 use super::DeviceInfo;
 use crate::plan::Program;
 use crate::tape::Region;
-use crate::timing::Timing;
+use crate::timing::{Encoding, Timing};
 use crate::{Error, Result};
 use std::convert::Infallible;
 use std::time::Duration;
@@ -55,6 +55,9 @@ impl GpuExecutor {
     pub fn run(&mut self, _index: usize, _inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
         match self.0 {}
     }
+    pub fn run_into(&mut self, _index: usize, _inputs: &[&[f32]], _outputs: &mut Vec<Vec<f32>>) -> Result<()> {
+        match self.0 {}
+    }
     pub fn upload(&mut self, _index: usize, _inputs: &[&[f32]]) -> Result<()> {
         match self.0 {}
     }
@@ -65,6 +68,9 @@ impl GpuExecutor {
         match self.0 {}
     }
     pub fn elapse(&mut self, _index: usize, _times: usize) -> Result<Duration> {
+        match self.0 {}
+    }
+    pub fn encoding(&mut self, _index: usize, _times: usize) -> Result<Encoding> {
         match self.0 {}
     }
 }

@@ -1,7 +1,7 @@
 //! Local soft-argmax: the sub-pixel position of a heatmap's peak, its height and its spread.
 //!
 //! The first maximal pixel (row-major) is found; the position is the mean, weighted by the softmax, over a square of
-//! `2 radius + 1` pixels a side about it, taken again about that mean, [`ROUNDS`] times in all (a mean shift). Pixels at the
+//! `2 radius + 1` pixels a side about it, taken again about that mean, `ROUNDS` times in all (a mean shift). Pixels at the
 //! square's rim count by the share of them that it covers, so the position is continuous: where two neighbours are maximal but
 //! for a rounding error, either leads to the same one, up to what the rounds leave. The peak is the maximum's probability under the softmax over the whole map; the spread
 //! is the root mean square distance (pixels) of the whole softmax from the position: small where one sharp peak stands alone.
