@@ -155,11 +155,11 @@ impl Device {
         }
     }
 
-    /// The largest arena that a program may have, bytes; none where memory alone limits it.
-    pub fn arena_limit(&self) -> Option<u64> {
+    /// Bytes of the largest arena and of the largest tensor that a program may have; none where memory alone limits them.
+    pub fn memory_limits(&self) -> Option<(u64, u64)> {
         match &self.unit {
             Unit::Cpu => None,
-            Unit::Gpu(adapter) => Some(adapter.info.max_buffer_bytes),
+            Unit::Gpu(adapter) => Some((adapter.info.max_buffer_bytes, adapter.info.max_binding_bytes)),
         }
     }
 

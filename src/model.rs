@@ -1,10 +1,11 @@
 //! The weights file: one `.safetensors` that holds all a detector needs.
 //!
 //! Tensors `match.*` are the parameters of the matcher, `template.*` what it searches for, `shape.*` how landmarks vary together,
-//! `net.*` the parameters of the landmark model. The metadata's one key `onemark` is a [`Header`] in JSON. A file of another layout, version or landmark count is
-//! refused with the first tensor that does not fit.
+//! `net.*` the parameters of the landmark model. The metadata's one key `onemark` is a [`Header`] in JSON, whose last member
+//! `checksum` is the FNV-1a hash of what stands before it and of all tensors' bytes, by name. A file of another layout, version or
+//! landmark count is refused with the first tensor that does not fit, and a damaged one whatever fits.
 
-use crate::data::files::{read_capped, write_atomic};
+use crate::data::files::{FNV_START, fnv1a, read_capped, write_atomic};
 use crate::learn::config::Config;
 use crate::learn::matching::Features;
 use crate::learn::propose::TemplateFeatures;
@@ -18,7 +19,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// Version of the file's layout.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Largest weights file that is read, bytes.
 const MAX_BYTES: u64 = 1 << 30;
@@ -168,9 +169,12 @@ impl Model {
 
     /// Writes the file; a crash leaves the old one or the new one.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let header = serde_json::to_string(&self.header).expect("a header is JSON");
-        let metadata = HashMap::from([("onemark".to_string(), header)]);
         let tensors = self.tensors();
+        let header = serde_json::to_string(&self.header).expect("a header is JSON");
+        let header = header.strip_suffix('}').expect("a header is an object");
+        let of_tensors = tensors.iter().map(|tensor| (tensor.name.as_str(), bytemuck::cast_slice(&tensor.values)));
+        let header = format!("{header}{CHECKSUM}{}\"}}", checksum(header, of_tensors));
+        let metadata = HashMap::from([("onemark".to_string(), header)]);
         let bytes = serialize(&tensors, metadata).map_err(|cause| Error::input(path, cause))?;
         write_atomic(path, &bytes)
     }
@@ -196,13 +200,14 @@ impl Model {
             .as_ref()
             .and_then(|map| map.get("onemark"))
             .ok_or_else(|| refuse("a safetensors file of another program: it has no `onemark` header".into()))?;
-        let version = serde_json::from_str::<serde_json::Value>(header).ok().and_then(|v| v["version"].as_u64());
+        let text = header;
+        let version = serde_json::from_str::<serde_json::Value>(text).ok().and_then(|v| v["version"].as_u64());
         if version != Some(VERSION.into()) {
             let found = version.map_or("none".into(), |v| v.to_string());
             return Err(refuse(format!("its layout has version {found}, this program reads {VERSION}; train again")));
         }
         let header: Header =
-            serde_json::from_str(header).map_err(|e| refuse(format!("its header cannot be read: {e}; train again")))?;
+            serde_json::from_str(text).map_err(|e| refuse(format!("its header cannot be read: {e}; train again")))?;
         if header.landmarks.is_empty() || header.landmarks.len() > 10_000 {
             return Err(refuse(format!("it names {} landmarks", header.landmarks.len())));
         }
@@ -219,6 +224,8 @@ impl Model {
             return Err(refuse("damaged: its header announces more parameters than it holds".into()));
         }
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| refuse(format!("damaged: {e}")))?;
+        let sum = |header| checksum(header, tensors.iter().map(|(name, tensor)| (name, tensor.data())));
+        let whole = text.rsplit_once(CHECKSUM).is_some_and(|(header, rest)| rest == format!("{}\"}}", sum(header)));
         let tensor = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
             let view = tensors.tensor(name).map_err(|_| refuse(format!("tensor `{name}` is missing")))?;
             if view.dtype() != Dtype::F32 || view.shape() != shape {
@@ -265,14 +272,24 @@ impl Model {
             }),
             false => None,
         };
-        Ok(Self {
-            shape,
-            matching: flat("match", &matching)?,
-            net: flat("net", &net)?,
-            template: TemplateFeatures { points, features },
-            header,
-        })
+        let (matching, net) = (flat("match", &matching)?, flat("net", &net)?);
+        // At last, since what does not fit says more.
+        if !whole {
+            return Err(refuse("damaged: its checksum does not fit what it holds; copy or train it again".into()));
+        }
+        Ok(Self { shape, matching, net, template: TemplateFeatures { points, features }, header })
     }
+}
+
+/// What stands between a header's other members and its checksum.
+const CHECKSUM: &str = r#","checksum":""#;
+
+/// Of a header's text and of tensors' names and bytes, in whatever order they come.
+fn checksum<'a>(header: &str, tensors: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
+    let mut tensors: Vec<_> = tensors.collect();
+    tensors.sort_unstable();
+    let parts = tensors.into_iter().flat_map(|(name, bytes)| [name.as_bytes(), bytes]);
+    format!("{:016x}", parts.fold(fnv1a(FNV_START, header.as_bytes()), fnv1a))
 }
 
 fn serialize(tensors: &[NamedTensor], metadata: HashMap<String, String>) -> Result<Vec<u8>, String> {

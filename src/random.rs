@@ -3,9 +3,12 @@
 //!
 //! The generator is PCG-RXS-M-XS-like mixing of a 64-bit counter (splitmix64, Steele et al. 2014).
 
-/// One round of splitmix64's output function.
+/// 2^64 over the golden ratio: the step of splitmix64's counter.
+pub const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// One round of splitmix64 from the counter `z`: a bijection that scatters its bits.
 pub fn mix(mut z: u64) -> u64 {
-    z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = z.wrapping_add(GOLDEN);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

@@ -24,3 +24,17 @@ fn the_cephalogram_detector_loads_and_detects() {
         assert!((0.0..=386.0).contains(&x) && (0.0..=479.0).contains(&y) && (0.0..=1.0).contains(&detection.score));
     }
 }
+
+#[test]
+fn one_changed_bit_is_noticed() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/cephalogram.safetensors");
+    let whole = std::fs::read(&path).unwrap();
+    assert!(Model::from_bytes(&whole).is_ok());
+    for i in 0..100 {
+        // Half of them in the header, which is the file's first part.
+        let at = if i < 50 { i * 97 } else { (i - 49) * whole.len() / 51 };
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (i % 8);
+        assert!(Model::from_bytes(&damaged).is_err(), "bit {} of byte {at}", i % 8);
+    }
+}

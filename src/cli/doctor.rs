@@ -119,7 +119,7 @@ fn memory() -> Finding {
     match available_memory() {
         None => Finding::good("memory", "how much is free is not known on this system"),
         Some(free) if free < ROOM => {
-            let remedy = "train with --set memory_mib=1024, which trains landmarks in groups with the same result";
+            let remedy = "should a training run out of it, lower joint.batch and fuse.batch by --set";
             Finding::new("memory", Verdict::Note, format!("{} MiB are free", free >> 20), remedy)
         }
         Some(free) => Finding::good("memory", format!("{} MiB are free", free >> 20)),

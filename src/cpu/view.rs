@@ -80,8 +80,8 @@ pub struct Out<'a, T> {
 
 // SAFETY: it lends what `&mut [T]` would, and only through `&mut self`.
 unsafe impl<T: Send> Send for Out<'_, T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Out<'_, T> {}
+// SAFETY: as above; and what `&self` lends is `&[T]`.
+unsafe impl<T: Send + Sync> Sync for Out<'_, T> {}
 
 impl<T> Out<'_, T> {
     /// The shape.
@@ -123,7 +123,7 @@ impl<T> Out<'_, T> {
     }
 }
 
-impl<T: Send> Out<'_, T> {
+impl<T: Send + Sync> Out<'_, T> {
     /// All samples `[h, w, c]`, landmark by landmark.
     pub fn images(&mut self) -> impl IndexedParallelIterator<Item = &mut [T]> {
         self.chunks(self.operand.shape.image_len()).map(|(_, _, image)| image)

@@ -34,6 +34,10 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     let temp: PathBuf = parent.join(temp_name);
     let written = (|| {
         let mut file = File::options().write(true).create_new(true).open(&temp)?;
+        // Who may read the old file may read the new one, and nobody else.
+        if let Ok(old) = target.metadata() {
+            file.set_permissions(old.permissions())?;
+        }
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&temp, &target)
@@ -78,14 +82,22 @@ fn written_as(temporary: &str) -> Option<&str> {
 pub fn fingerprint(path: impl AsRef<Path>) -> Result<String> {
     let io = |source| Error::io(path.as_ref(), "read", source);
     let mut file = File::open(path.as_ref()).map_err(io)?;
-    let (mut hash, mut part) = (0xcbf2_9ce4_8422_2325_u64, vec![0; 1 << 16]);
+    let (mut hash, mut part) = (FNV_START, vec![0; 1 << 16]);
     loop {
         let n = file.read(&mut part).map_err(io)?;
         if n == 0 {
             return Ok(format!("{hash:016x}"));
         }
-        hash = part[..n].iter().fold(hash, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
+        hash = fnv1a(hash, &part[..n]);
     }
+}
+
+/// Where the hash [`fnv1a`] starts.
+pub const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a, 64 bits, from the hash of what comes before.
+pub fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// Reads a whole file of at most `max` bytes.
@@ -126,6 +138,14 @@ mod tests {
         assert!(read_capped(folder.join("whole"), 1).unwrap_err().to_string().contains("larger than"));
         assert_eq!(fingerprint(folder.join("whole")).unwrap().len(), 16);
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = |file: &str| folder.join(file).metadata().unwrap().permissions().mode() & 0o777;
+            std::fs::set_permissions(folder.join("whole"), std::fs::Permissions::from_mode(0o600)).unwrap();
+            write_atomic(folder.join("whole"), b"4").unwrap();
+            assert_eq!(mode("whole"), 0o600);
+        }
         for name in [".whole.7-0.onemark-tmp", ".other.7-1.onemark-tmp", ".whole.7-2.tmp", "whole.7-3.onemark-tmp"] {
             std::fs::write(folder.join(name), b"").unwrap();
         }

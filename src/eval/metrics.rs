@@ -5,6 +5,7 @@
 //! points with `r < t` (Wang et al., MedIA 2016). A missed point has no `r`: it is out of MRE, median and SD, and
 //! counts as not detected in every SDR.
 
+use crate::random::{GOLDEN, mix};
 use serde::Serialize;
 
 /// The figures of one landmark or of all. JSON has `null` where a figure is NaN or absent.
@@ -106,14 +107,11 @@ impl Sums {
     }
 }
 
-/// The image of draw `draw` of bootstrap sample `sample`: a counter through splitmix64 (Steele et al., OOPSLA 2014),
-/// so that landmarks found in the same images meet the same samples and nothing depends on the order of work.
+/// The image of draw `draw` of bootstrap sample `sample`: splitmix64's sequence, so that landmarks found in the same images meet the same samples and nothing depends on the order of work.
 fn drawn(seed: u64, sample: usize, draw: usize, images: usize) -> usize {
-    let counter = (sample as u64).wrapping_mul(images as u64).wrapping_add(draw as u64).wrapping_add(1);
-    let z = seed.wrapping_add(counter.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((u128::from(z ^ (z >> 31)) * images as u128) >> 64) as usize
+    let counter = (sample as u64).wrapping_mul(images as u64).wrapping_add(draw as u64);
+    let bits = mix(seed.wrapping_add(counter.wrapping_mul(GOLDEN)));
+    ((u128::from(bits) * images as u128) >> 64) as usize
 }
 
 /// The central 95 % of `samples` (percentile bootstrap).

@@ -11,7 +11,9 @@ use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What a stage wrote down while it trained.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -43,13 +45,12 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Whether it is of a model of `len` numbers, these pseudo-labels and so many steps; why not.
     pub fn fits(&self, len: usize, labels: Option<&[PseudoLabels]>, steps: usize) -> Result<(), String> {
-        let lengths = |labels: &[PseudoLabels]| -> Vec<[usize; 3]> {
-            labels.iter().map(|l| [l.points.len(), l.weights.len(), l.expected.len()]).collect()
-        };
+        let expected = labels.unwrap_or_default();
+        let alike = |(a, b): (&PseudoLabels, &PseudoLabels)| a.fits(b.points.len());
         if self.state.len() != STATE.len() || self.state.iter().any(|values| values.len() != len) {
             return Err("its parameters are of another model".into());
         }
-        if lengths(&self.labels) != lengths(labels.unwrap_or_default()) {
+        if self.labels.len() != expected.len() || !self.labels.iter().zip(expected).all(alike) {
             return Err("its pseudo-labels are of other images or landmarks".into());
         }
         match self.step > steps {
@@ -72,19 +73,31 @@ const MAX_BYTES: u64 = 16 << 30;
 #[derive(Clone, Debug)]
 pub struct RunDir {
     path: PathBuf,
+    /// Held while it is written to; nothing for who only reads, and where the system has no locks on folders.
+    _lock: Option<Arc<File>>,
 }
 
 impl RunDir {
     /// Opens or creates a folder to write into; what a killed write left there is removed.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if another process has it open so.
     pub fn create(path: &Path) -> Result<Self> {
         std::fs::create_dir_all(path).map_err(|e| Error::io(path, "create", e))?;
+        let folder = File::open(path).ok();
+        if let Some(Err(TryLockError::WouldBlock)) = folder.as_ref().map(File::try_lock) {
+            return Err(Error::input(
+                path,
+                "another onemark writes into this folder; wait for it, or name another --out",
+            ));
+        }
         remove_leftovers(path, |_| true)?;
-        Ok(Self { path: path.into() })
+        Ok(Self { path: path.into(), _lock: folder.map(Arc::new) })
     }
 
     /// A folder to read from, of a run that may be going on.
     pub fn open(path: &Path) -> Self {
-        Self { path: path.into() }
+        Self { path: path.into(), _lock: None }
     }
 
     /// A file in the folder.
@@ -181,5 +194,24 @@ impl RunDir {
     /// Removes the checkpoint of a finished stage.
     pub fn clear_checkpoint(&self, stage: &str) -> Result<()> {
         self.remove(&checkpoint_file(stage))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_written_by_one_at_a_time() {
+        let folder = std::env::temp_dir().join(format!("onemark-lock-{}", std::process::id()));
+        let first = RunDir::create(&folder).unwrap();
+        let other = first.clone();
+        drop(first);
+        let error = RunDir::create(&folder).unwrap_err().to_string();
+        assert!(error.contains("another onemark writes into this folder"), "{error}");
+        RunDir::open(&folder);
+        drop(other);
+        RunDir::create(&folder).unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -42,7 +42,8 @@ pub struct Config {
     pub initial_labels: InitialLabels,
     /// Views that are averaged for a detection, at most 5.
     pub views: usize,
-    /// Memory that the training of single models may plan for, MiB; landmarks beyond it are trained in groups.
+    /// Memory that the training of single models may plan for, MiB; landmarks beyond it are trained in groups. On a CPU groups
+    /// are smaller: they fit its cache.
     pub memory_mib: usize,
     /// Seconds between checkpoints.
     pub checkpoint_seconds: u64,

@@ -49,6 +49,11 @@ pub struct UpdateLog {
 }
 
 impl PseudoLabels {
+    /// Whether they are of so many images, as labels from a file may not be.
+    pub fn fits(&self, images: usize) -> bool {
+        [self.points.len(), self.weights.len(), self.trust.len(), self.expected.len()] == [images; 4]
+    }
+
     /// The same labels in another data set's stored pixels.
     pub fn to_dataset(&self, from: &Dataset, to: &Dataset) -> Self {
         let map = |i: usize, point: Point| to.stored(i, from.original(i, point));
@@ -117,11 +122,14 @@ fn shapes(labels: &[PseudoLabels], dataset: &Dataset) -> Vec<(Vec<Point>, Vec<f6
     (0..dataset.len()).map(image).collect()
 }
 
-/// The shape model of all landmarks' labels; `noise` is a share of the template's longer side.
-pub fn learn_shape(labels: &[PseudoLabels], dataset: &Dataset, template: usize, noise: f64) -> ShapeModel {
+/// The shape model of all landmarks' labels; `noise` is a share of the template's longer side. None without noise.
+pub fn learn_shape(labels: &[PseudoLabels], dataset: &Dataset, template: usize, noise: f64) -> Option<ShapeModel> {
+    if noise <= 0.0 {
+        return None;
+    }
     let (points, weights): (Vec<_>, Vec<_>) = shapes(labels, dataset).into_iter().unzip();
     let side = dataset.originals[template].into_iter().max().unwrap_or(1) as f64;
-    ShapeModel::learn(&points[template], &points, &weights, noise * side)
+    Some(ShapeModel::learn(&points[template], &points, &weights, noise * side))
 }
 
 /// Moves labels (but the template's) to where the model settles them, and trusts them as far as it does.
@@ -137,5 +145,73 @@ pub fn settle(labels: &mut [PseudoLabels], dataset: &Dataset, template: usize, m
             labels.weights[i] *= settled.trust[k] / labels.trust[i].max(1e-9);
             labels.trust[i] = settled.trust[k];
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sight(point: Point) -> Sight {
+        Sight { point, peak: 0.5, spread: 1.0, disagreement: 0.0 }
+    }
+
+    /// Crops of 100 pixels: views may differ by 6, the arrangement by 50, a step by 25 at the start and by 10 at the end.
+    #[test]
+    fn every_gate_refuses_what_it_is_for() {
+        let gates = Gates { spread: 0.06, shape: 0.5, step_start: 0.25, step_end: 0.1, blend: 0.5 };
+        let start: Point = [200.0, 100.0];
+        let by =
+            |dx: f64, apart: f64| [sight([200.0 + dx, 100.0 - apart / 2.0]), sight([200.0 + dx, 100.0 + apart / 2.0])];
+        let (none, accepted, spread, shape, step) = ([0; 4], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]);
+        let near = Some([190.0, 100.0]);
+        let cases = [
+            ("near", 0, by(8.0, 4.0), None, 0.0, accepted),
+            ("the template", 1, by(8.0, 4.0), None, 0.0, none),
+            ("views apart", 0, by(8.0, 7.0), None, 0.0, spread),
+            ("as far as a step may go at first", 0, by(24.0, 0.0), near, 0.0, accepted),
+            ("farther", 0, by(26.0, 0.0), near, 0.0, step),
+            ("as far as at first, but late", 0, by(24.0, 0.0), near, 1.0, step),
+            ("away from the others", 0, by(8.0, 0.0), Some([257.0, 100.0]), 0.0, accepted),
+            ("farther away from them", 0, by(8.0, 0.0), Some([259.0, 100.0]), 0.0, shape),
+            ("not a number", 0, [sight([f64::NAN; 2]); 2], None, 0.0, spread),
+        ];
+        for (name, image, pair, expected, progress, counts) in cases {
+            let mut labels = PseudoLabels {
+                points: vec![start; 2],
+                weights: vec![1.0; 2],
+                trust: vec![0.8; 2],
+                expected: vec![expected; 2],
+            };
+            let mut seen = [by(0.0, 0.0); 2];
+            seen[image] = pair;
+            // The other image is taken for the template, unless the case is about it.
+            let log = labels.update(1, &seen, &gates, 100.0, progress);
+            let own = |log: UpdateLog| [log.accepted, log.refused_spread, log.refused_shape, log.refused_step];
+            match image {
+                0 => assert_eq!(own(log), counts, "{name}"),
+                _ => assert_eq!((labels.points[1], labels.weights[1]), (start, 1.0), "{name}"),
+            }
+            let dx = (pair[0].point[0] - 200.0) / 2.0;
+            let expected = match counts {
+                [1, ..] => ([200.0 + dx, 100.0], 0.8),
+                [0, 0, 0, 0] => continue,
+                _ => (start, 0.5),
+            };
+            assert_eq!((labels.points[0], labels.weights[0]), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn labels_of_other_images_do_not_fit() {
+        let mut labels = PseudoLabels {
+            points: vec![[0.0; 2]; 3],
+            weights: vec![1.0; 3],
+            trust: vec![1.0; 3],
+            expected: vec![None; 3],
+        };
+        assert!(labels.fits(3) && !labels.fits(2));
+        labels.trust.pop();
+        assert!(!labels.fits(3));
     }
 }

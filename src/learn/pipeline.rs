@@ -212,8 +212,7 @@ impl<'a> Pipeline<'a> {
 
     /// How the landmarks of labels in a data set's pixels vary together, unless the settings go without.
     fn shape_of(&self, labels: &[PseudoLabels], dataset: &Dataset) -> Option<ShapeModel> {
-        let noise = self.config.shape.noise;
-        (noise > 0.0).then(|| learn_shape(labels, dataset, self.task.template, noise))
+        learn_shape(labels, dataset, self.task.template, self.config.shape.noise)
     }
 
     /// An earlier stage's model.
@@ -389,20 +388,19 @@ impl<'a> Pipeline<'a> {
     /// How many landmarks train at once within the memory that may be planned for. A CPU trains as many as its cache holds, or one
     /// after another: what one operation leaves is then at hand for the next.
     fn group_size(&self, k: usize) -> Result<usize> {
-        let limit = if self.device.is_cpu() { Some(CACHE) } else { self.device.arena_limit() };
-        let budget = ((self.config.memory_mib as u64) << 20).min(limit.unwrap_or(u64::MAX));
+        let (arena, tensor) = self.device.memory_limits().unwrap_or((CACHE, u64::MAX));
+        let budget = ((self.config.memory_mib as u64) << 20).min(arena);
         let bytes = |k: usize| SingleTraining::bytes(&self.config.single, &self.config.crop, &self.local, k);
         // Memory grows linearly with landmarks beyond what they share.
-        let (one, two) = (bytes(1)?, bytes(2)?);
+        let ((one, largest), (two, _)) = (bytes(1)?, bytes(2)?);
         let each = two.saturating_sub(one).max(1);
-        Ok((budget.saturating_sub(one) / each + 1).min(k as u64) as usize)
+        Ok((budget.saturating_sub(one) / each + 1).min(tensor / largest).clamp(1, k as u64) as usize)
     }
 
     fn train_fused(&mut self) -> Result<()> {
         let Model { net: singles, shape, .. } = self.model(Kind::Single)?;
         let labels: Vec<PseudoLabels> = self.run.read_json(LABELS)?;
-        let fits = |l: &PseudoLabels| l.points.len() == self.local.len() && l.weights.len() == self.local.len();
-        if labels.len() != self.task.landmarks.len() || !labels.iter().all(fits) {
+        if labels.len() != self.task.landmarks.len() || !labels.iter().all(|l| l.fits(self.local.len())) {
             let cause = "is of other images or landmarks; delete it and single.safetensors, and resume";
             return Err(Error::input(self.run.file(LABELS), cause));
         }

@@ -89,6 +89,10 @@ impl<'a> Rounds<'a> {
         let mut parts: Vec<Range<usize>> =
             names.iter().filter_map(|name| parse(name)).filter(|part| part.0 == round).map(|part| part.1).collect();
         parts.sort_by_key(|part| (part.start, part.end));
+        if let Some(part) = parts.iter().find(|part| part.end > self.landmarks) {
+            let cause = format!("is of more landmarks than the run's {}; delete it", self.landmarks);
+            return Err(Error::input(self.run.file(&part_file(round, part)), cause));
+        }
         match parts.windows(2).find(|pair| pair[0].end > pair[1].start) {
             Some(pair) => {
                 let other = part_file(round, &pair[0]);
@@ -123,7 +127,7 @@ impl<'a> Rounds<'a> {
         for landmarks in self.parts(round)? {
             let name = part_file(round, &landmarks);
             let part: Part = self.run.read_json(&name)?;
-            if part.labels.len() != landmarks.len() || part.labels.iter().any(|l| l.points.len() != self.local.len()) {
+            if part.labels.len() != landmarks.len() || !part.labels.iter().all(|l| l.fits(self.local.len())) {
                 return Err(Error::input(self.run.file(&name), "is of other landmarks or images; delete it"));
             }
             all.net.extend(part.net);
@@ -131,8 +135,7 @@ impl<'a> Rounds<'a> {
             beside(&mut all.log, part.log);
         }
         debug_assert_eq!(all.labels.len(), self.landmarks, "a round is finished when all its parts are there");
-        let shape = (self.config.shape.noise > 0.0)
-            .then(|| learn_shape(&all.labels, self.local, self.template, self.config.shape.noise));
+        let shape = learn_shape(&all.labels, self.local, self.template, self.config.shape.noise);
         if let Some(shape) = &shape {
             settle(&mut all.labels, self.local, self.template, shape);
         }
@@ -148,6 +151,11 @@ impl<'a> Rounds<'a> {
             self.run.write_json(&log_file(Kind::Single), &all.log)?;
             let Model { header, matching, template, .. } = Model::read(&self.run.file(&weights_file(Kind::Match)))?;
             let header = Header { kind: Kind::Single, ..header };
+            let (found, needed) = (all.net.len(), header.layouts().1.len());
+            if found != needed {
+                let cause = format!("its parts single-part-* hold {found} parameters, not {needed}; delete them");
+                return Err(Error::input(self.run.file(&weights_file(Kind::Single)), cause));
+            }
             let model = Model { header, matching, template, shape, net: all.net };
             model.write(&self.run.file(&weights_file(Kind::Single)))?;
             (0..round).try_for_each(|round| self.run.remove(&round_file(round)))?;
@@ -211,6 +219,8 @@ mod tests {
         assert!(missing(0, 2..4).is_empty());
         keep(3..5);
         assert!(rounds.parts(0).unwrap_err().to_string().contains("overlaps single-part-0-002-004.json"));
+        keep(8..10);
+        assert!(rounds.parts(0).unwrap_err().to_string().contains("more landmarks than the run's 9"));
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -30,7 +30,9 @@ pub(super) fn fuse_activations(tape: &mut Tape) {
     for index in 0..tape.nodes.len() {
         let Op::Activate(activate) = &tape.nodes[index].op else { continue };
         let x = tape.nodes[index].inputs[0];
-        let Some(&from) = producer.get(&x).filter(|_| readers[&x] == 1) else { continue };
+        // What is stored for later programs must be written as it is.
+        let computed = matches!(tape.tensors[x.0 as usize].source, Source::Computed);
+        let Some(&from) = producer.get(&x).filter(|_| readers[&x] == 1 && computed) else { continue };
         let Some(op) = tape.nodes[from].op.with_activation(activate.activation) else { continue };
         tape.nodes[from].op = op;
         tape.nodes[from].outputs[0] = tape.nodes[index].outputs[0];

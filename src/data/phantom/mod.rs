@@ -21,6 +21,7 @@
 mod anatomy;
 mod render;
 
+use crate::random::mix;
 use render::{Film, Placement};
 
 /// The number of landmarks of a phantom.
@@ -141,14 +142,6 @@ impl Draw {
 /// The top 53 bits as a number in [0, 1).
 fn unit(bits: u64) -> f64 {
     (bits >> 11) as f64 / (1u64 << 53) as f64
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), a bijection that scatters its bits.
-fn mix(z: u64) -> u64 {
-    let z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

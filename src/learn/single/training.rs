@@ -78,10 +78,13 @@ impl<'a> SingleTraining<'a> {
     }
 
     /// Bytes that the training of `k` landmarks at once plans for, the stored images not counted.
-    pub fn bytes(config: &SingleConfig, crop: &CropConfig, dataset: &Dataset, k: usize) -> Result<u64> {
+    pub fn bytes(config: &SingleConfig, crop: &CropConfig, dataset: &Dataset, k: usize) -> Result<(u64, u64)> {
         let (tape, loss) = record(config, crop, dataset, k)?;
         let program = Trainer::plan(tape, loss)?.0;
-        Ok(program.total_bytes() - 4 * dataset.pixels.len() as u64)
+        let images = dataset.pixels.len();
+        // The images are one buffer whatever the number of landmarks.
+        let tensors = program.slots.iter().map(|slot| slot.operand.shape.len()).filter(|&len| len != images);
+        Ok((program.total_bytes() - 4 * images as u64, 4 * tensors.max().unwrap_or(1) as u64))
     }
 
     /// One step; returns each landmark's loss.
