@@ -10,6 +10,7 @@ mod machine;
 mod performance;
 mod promises;
 mod resume;
+mod workflow;
 
 use fixture::{Fixture, ok, onemark, stderr, stdout};
 use onemark::data::images::read_gray;
