@@ -40,7 +40,9 @@ fn images() {
     let other = ["train", "images", "--template", "again/p0.png", "--landmarks", "template.csv", "--out", "x"];
     refused(onemark(&other), 3, &["again/p0.png: has the file name of images/p0.png"]);
     let none = ["train", "images", "--template", "nowhere.png", "--landmarks", "template.csv", "--out", "x"];
-    refused(onemark(&none), 3, &["nowhere.png: cannot read"]);
+    refused(onemark(&none), 3, &["nowhere.png: no such file, and no image of this name"]);
+    let slip = ["train", "images", "--template", "p00.png", "--landmarks", "template.csv", "--out", "x"];
+    refused(onemark(&slip), 3, &["p00.png: ", "did you mean p0.png?"]);
 }
 
 #[test]

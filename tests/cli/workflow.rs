@@ -27,7 +27,8 @@ fn parts_and_shards_leave_the_bytes_of_one_run() {
     std::fs::create_dir_all(f.root.join("workflow/new ones")).unwrap();
     std::fs::write(f.root.join("workflow/new ones/notes.txt"), "none").unwrap();
     for i in 1..6 {
-        std::fs::copy(f.root.join(format!("images/p{i}.png")), f.path(&format!("workflow/new ones/p {i}.png"))).unwrap();
+        std::fs::copy(f.root.join(format!("images/p{i}.png")), f.path(&format!("workflow/new ones/p {i}.png")))
+            .unwrap();
     }
     let mut settings: Vec<&str> = TINY.to_vec();
     settings.push("single.rounds=[1.5, 1]");
