@@ -186,6 +186,7 @@ fn outputs_and_devices() {
         &["x.out: no format by its ending; name one of csv, json, coco"],
     );
     refused(f.detect(&["images", "--out", "x.txt"]), 3, &["x.txt: ISBI 2015 text holds 19 landmarks of its own"]);
+    refused(onemark(&["demo", "--draw", "1", "--out", "."]), 3, &["./truth.csv: is there already"]);
     let below = ["images", "--out", "x.csv", "--overlay", "template.csv/x"];
     refused(f.detect(&below), 3, &["template.csv/x: cannot create"]);
     refused(f.detect(&["images", "--out", "x.csv", "--device", "tpu"]), 2, &["`tpu` is not a device"]);
