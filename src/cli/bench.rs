@@ -102,7 +102,8 @@ fn bench(args: &Args) -> Result<u8> {
     let kernels: Vec<BenchCase> = kernels(args, &settings)?;
     let workloads = workloads(args);
     if kernels.is_empty() && workloads.is_empty() {
-        let cause = format!("nothing to measure is called {}; --list shows all names", args.filter.join(" or "));
+        let names = args.filter.join(" or ");
+        let cause = format!("nothing to measure is called {names};{} --list shows all names", hint(&args.filter));
         return Err(Error::Usage(cause));
     }
     if args.dtype == Dtype::F16 && args.slope {
@@ -170,6 +171,14 @@ fn workloads(args: &Args) -> Vec<Workload> {
         .chain(Workload::APART)
         .filter(|w| !kernels_only && (args.dtype != Dtype::F16 || !trains(w)) && wanted(args, &(w.row_name() + HOST)))
         .collect()
+}
+
+/// What the first misspelt word most likely means.
+fn hint(words: &[String]) -> String {
+    let workloads = Workload::ALL.map(Workload::row_name);
+    let known = || Op::NAMES.iter().copied().chain(workloads.iter().map(String::as_str));
+    let near = words.iter().find_map(|word| crate::nearest::nearest(word, known()));
+    near.map(|name| format!(" did you mean {name}?")).unwrap_or_default()
 }
 
 fn wanted(args: &Args, name: &str) -> bool {

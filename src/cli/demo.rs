@@ -26,6 +26,8 @@ const SIZE: (usize, usize) = (160, 192);
 const TRAIN: usize = 48;
 /// Phantoms that are tested on.
 const TEST: usize = 40;
+/// The file of the true landmarks.
+const TRUTH: &str = "truth.csv";
 
 /// The settings of the demonstration: those of any run, with fewer steps and smaller crops.
 fn config(seed: u64) -> Config {
@@ -72,9 +74,12 @@ fn phantoms(seed: u64, indices: std::ops::Range<usize>) -> Set {
 /// The whole job on phantoms that the program draws itself.
 ///
 /// Draws radiographs of hands, annotates one, trains all methods and compares them on others. Writes report.html,
-/// summary.json, the weights, the images of the test and the truth.
+/// summary.json, the weights, the images of the test and the truth. With --draw it leaves the images alone, to try other commands on.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Only draw N images into --out, with their landmarks as truth.csv.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "json")]
+    draw: Option<u16>,
     /// Folder of the run. What a demonstration of the same seed left there is resumed.
     #[arg(long, value_name = "DIR", default_value = "onemark-demo")]
     out: PathBuf,
@@ -88,7 +93,11 @@ pub struct Args {
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<u8> {
     watch_interrupts(args.compute.quiet);
-    let Args { out, seed, compute } = args;
+    let Args { draw: count, out, seed, compute } = args;
+    if let Some(count) = count {
+        draw(&out, seed, count.into())?;
+        return Ok(0);
+    }
     compute.install(|| {
         let device = compute.select()?;
         let mut meter = compute.meter();
@@ -103,6 +112,18 @@ pub fn run(args: Args) -> Result<u8> {
         }
         Ok(0)
     })
+}
+
+/// Writes phantoms and their truth into a folder.
+fn draw(out: &Path, seed: u64, count: usize) -> Result<()> {
+    let truth = out.join(TRUTH);
+    if truth.exists() {
+        return Err(Error::input(truth, "is there already; give another --out"));
+    }
+    let drawn = phantoms(seed, 0..count);
+    write_images(out, &drawn.images)?;
+    drawn.labels.write(&truth)?;
+    super::print(format!("{count} images, and their landmarks in {}\n", truth.display()))
 }
 
 /// Runs the demonstration into a folder; returns the summary and the table of methods.
@@ -169,13 +190,17 @@ pub fn demo(out: &Path, device: &Device, seed: u64, observer: &mut dyn Observer)
 
 /// The test's phantoms as files and the truth of all phantoms, so that `compare` can be run on the folder again.
 fn write_test(run: &RunDir, test: &Set, train: &Labels) -> Result<()> {
-    let folder = run.file("test");
-    std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, "create", e))?;
-    for Named { name, image } in &test.images {
+    write_images(&run.file("test"), &test.images)?;
+    let rows = train.rows.iter().chain(&test.labels.rows).cloned().collect();
+    Labels { names: train.names.clone(), rows }.write(run.file(TRUTH))
+}
+
+fn write_images(folder: &Path, images: &[Named]) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "create", e))?;
+    for Named { name, image } in images {
         write_png_gray(folder.join(name), image.width as u32, image.height as u32, &image.to_u8())?;
     }
-    let rows = train.rows.iter().chain(&test.labels.rows).cloned().collect();
-    Labels { names: train.names.clone(), rows }.write(run.file("truth.csv"))
+    Ok(())
 }
 
 /// What was found, in one sentence.

@@ -15,6 +15,7 @@ use crate::learn::checkpoint::{CONFIG, RunDir};
 use crate::learn::config::Config;
 use crate::learn::pipeline::{Pipeline, Task, weights_file};
 use crate::model::{Kind, Model};
+use crate::nearest::nearest;
 use crate::report::{Provenance, Report};
 use crate::{Error, Result};
 use serde::Serialize;
@@ -193,7 +194,12 @@ fn inputs(images: &[String], template: &Path) -> Result<(Vec<PathBuf>, usize)> {
             path
         }
         None => {
-            template.metadata().map_err(|e| Error::io(template, "read", e))?;
+            if !template.exists() {
+                let names = paths.iter().filter_map(|path| path.file_name()?.to_str());
+                let near = template.file_name().and_then(|name| nearest(name.to_str()?, names));
+                let hint = near.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+                return Err(Error::input(template, format!("no such file, and no image of this name{hint}")));
+            }
             paths.push(template.into());
             template.into()
         }

@@ -40,7 +40,9 @@ fn images() {
     let other = ["train", "images", "--template", "again/p0.png", "--landmarks", "template.csv", "--out", "x"];
     refused(onemark(&other), 3, &["again/p0.png: has the file name of images/p0.png"]);
     let none = ["train", "images", "--template", "nowhere.png", "--landmarks", "template.csv", "--out", "x"];
-    refused(onemark(&none), 3, &["nowhere.png: cannot read"]);
+    refused(onemark(&none), 3, &["nowhere.png: no such file, and no image of this name"]);
+    let slip = ["train", "images", "--template", "p00.png", "--landmarks", "template.csv", "--out", "x"];
+    refused(onemark(&slip), 3, &["p00.png: ", "did you mean p0.png?"]);
 }
 
 #[test]
@@ -201,6 +203,7 @@ fn outputs_and_devices() {
         &["x.out: no format by its ending; name one of csv, json, coco"],
     );
     refused(f.detect(&["images", "--out", "x.txt"]), 3, &["x.txt: ISBI 2015 text holds 19 landmarks of its own"]);
+    refused(onemark(&["demo", "--draw", "1", "--out", "."]), 3, &["./truth.csv: is there already"]);
     let below = ["images", "--out", "x.csv", "--overlay", "template.csv/x"];
     refused(f.detect(&below), 3, &["template.csv/x: cannot create"]);
     refused(f.detect(&["images", "--out", "x.csv", "--device", "tpu"]), 2, &["`tpu` is not a device"]);

@@ -14,6 +14,7 @@ mod performance;
 mod promises;
 mod resume;
 mod web;
+mod workflow;
 
 use fixture::{Fixture, ok, onemark, stderr, stdout};
 use onemark::data::images::read_gray;
