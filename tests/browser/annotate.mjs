@@ -176,6 +176,8 @@ const scenarios = {
     await press(page, 'Enter', 'Enter');
     await said(page, /^a at/);
     process.kill(Number(argument), 'SIGINT');
+    // It may answer a little longer.
+    while (await fetch(page.url()).then(() => true, () => false)) await page.waitForTimeout(20);
     await press(page, 'Control+s');
     await dialog(page, 'Try again');
     const download = page.waitForEvent('download');
