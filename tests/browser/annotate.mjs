@@ -161,6 +161,24 @@ const scenarios = {
     await press(page, 'ArrowRight', 'PageUp');
     await dialog(page, 'Save');
     await said(page, /p0\.png/);
+    // What is changed while a save goes on is asked about too.
+    await press(page, 'PageDown');
+    await said(page, /p1\.png: 4 of 4/);
+    let go;
+    const held = new Promise((resolve) => (go = resolve));
+    await page.route('**/api/save', async (route) => {
+      await held;
+      await route.continue();
+    });
+    await press(page, 'ArrowRight', 'PageUp');
+    const asking = page.waitForRequest('**/api/save');
+    await dialog(page, 'Save');
+    await asking;
+    await press(page, 'ArrowRight');
+    go();
+    await dialog(page, 'Discard');
+    await said(page, /p0\.png: 4 of 4/);
+    await page.unroute('**/api/save');
     await press(page, 'ArrowRight');
     const asked = page.waitForEvent('dialog');
     await page.close({ runBeforeUnload: true });
@@ -176,6 +194,8 @@ const scenarios = {
     await press(page, 'Enter', 'Enter');
     await said(page, /^a at/);
     process.kill(Number(argument), 'SIGINT');
+    // Until it has ended, it still saves.
+    while (await fetch(url).then(() => true, () => false)) await new Promise((resolve) => setTimeout(resolve, 20));
     await press(page, 'Control+s');
     await dialog(page, 'Try again');
     const download = page.waitForEvent('download');
