@@ -1,5 +1,6 @@
 //! `onemark compare`: the methods of a run side by side on images with known truth, and the seesaw of joint training.
 
+use super::config;
 use super::contest::{Named, Summary, contest, seesaw};
 use super::demo::{conclusion, table};
 use super::eval::Length;
@@ -81,6 +82,7 @@ fn compare(
     observer: &mut dyn Observer,
 ) -> Result<(Summary, String)> {
     let (run, info) = (RunDir::open(run), RunInfo::read(run)?);
+    let config = config::read(&run.file(CONFIG))?;
     let paths = expand_inputs(inputs)?;
     if [CONFIG, RunInfo::FILE].iter().any(|name| out.join(name).exists()) {
         return Err(Error::input(out, "holds a run, whose report would be replaced; choose another --out"));
@@ -133,7 +135,7 @@ fn compare(
         seesaw,
         provenance: Provenance {
             command: super::command_line(),
-            config: toml::to_string(&run.config()?).expect("settings are TOML"),
+            config: toml::to_string(&config).expect("settings are TOML"),
             device: device.name(),
             seconds,
             versions: vec![("onemark".into(), env!("CARGO_PKG_VERSION").into())],

@@ -209,6 +209,7 @@ fn runs() {
         std::fs::write(run.join("config.toml"), text).unwrap();
         refused(resume(), 3, &[words, "restore it, or train into another --out"]);
         refused(onemark(&["inspect", "broken"]), 3, &[words]);
+        refused(onemark(&["compare", "broken", "--images", "images", "--truth", "truth.csv"]), 3, &[words]);
     }
     std::fs::write(run.join("config.toml"), whole).unwrap();
     let images = |args: &[&str]| {
