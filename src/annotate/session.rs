@@ -133,13 +133,28 @@ impl Session {
         Ok((Opened { name, width, height, version: self.file.version(), may_rename, landmarks }, pixels))
     }
 
+    /// Refuses points outside the image, which training would refuse. Those that the file has already may stay.
+    fn check_inside(&self, image: &str, size: (u32, u32), landmarks: &[Landmark]) -> Result<()> {
+        let before = self.file.landmarks(image, size)?;
+        let placed = landmarks.iter().filter(|landmark| !before.contains(landmark));
+        let outside = placed.filter_map(|l| Some((&l.name, l.point?))).find(|&(_, point)| !inside(point, size));
+        match outside {
+            Some((name, [x, y])) => {
+                let cause = format!("({x}, {y}) is outside the {}x{} image; move the point into it", size.0, size.1);
+                Err(Error::input_at(self.file.path(), format!("image {image:?}, landmark {name:?}"), cause))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Saves the landmarks of an image that was opened.
     ///
     /// # Errors
-    /// [`Error::Usage`] for an image that was not opened; those of the landmark file.
+    /// [`Error::Usage`] for an image that was not opened, [`Error::Input`] for a point outside it; those of the landmark file.
     pub fn save(&mut self, edited: &Edited) -> Result<Outcome> {
         let opened = self.images.get(edited.image).and_then(|image| Some((image.name.clone(), image.size?)));
         let (name, size) = opened.ok_or_else(|| Error::Usage(format!("image {} is not open", edited.image)))?;
+        self.check_inside(&name, size, &edited.landmarks)?;
         Ok(match self.file.save(&name, size, &edited.landmarks, edited.version, edited.force)? {
             Save::Conflict(cause) => Outcome::Conflict(cause),
             Save::Done(copy) => Outcome::Saved {
@@ -150,6 +165,12 @@ impl Session {
             },
         })
     }
+}
+
+/// Whether a point is on a pixel of an image of `width` x `height`.
+fn inside([x, y]: Point, (width, height): (u32, u32)) -> bool {
+    let inside = |v: f64, extent: u32| (-0.5..=f64::from(extent) - 0.5).contains(&v); // false for NaN
+    inside(x, width) && inside(y, height)
 }
 
 fn lowest_score(row: &LabelRow) -> Option<f64> {

@@ -1,7 +1,7 @@
 //! `onemark annotate`: the page on which a person places and reviews landmarks.
 
 use crate::annotate::{Session, Site, http, token};
-use crate::data::images::expand_inputs;
+use crate::data::images::{expand_inputs, image_size};
 use crate::{Error, Result};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -40,6 +40,11 @@ pub fn run(args: Args) -> Result<u8> {
     let out = out(&args, &paths)?;
     let landmarks = landmark_names(&args.names)?;
     let names = super::file_names(&paths)?;
+    // One among many is said on the page; without any there is nothing to show.
+    let unreadable: Vec<Error> = paths.iter().map_while(|path| image_size(path).err()).collect();
+    if unreadable.len() == paths.len() {
+        return unreadable.into_iter().next().map_or(Ok(0), Err);
+    }
     let images = paths.into_iter().zip(names).collect();
     let session = Session::new(images, args.landmarks.as_deref(), landmarks, &out)?;
 
@@ -84,8 +89,15 @@ fn out(args: &Args, images: &[PathBuf]) -> Result<PathBuf> {
     match folder.metadata() {
         Err(e) => Err(Error::io(&out, "write", e)),
         Ok(meta) if !meta.is_dir() => Err(Error::io(&out, "write", std::io::ErrorKind::NotADirectory.into())),
-        Ok(_) => Ok(out),
+        Ok(_) => check_writable(folder).map(|()| out),
     }
+}
+
+/// Fails if no file can be made in a folder.
+fn check_writable(folder: &Path) -> Result<()> {
+    let path = folder.join(format!(".probe.{}.onemark-tmp", std::process::id()));
+    std::fs::write(&path, "").map_err(|e| Error::io(folder, "write into", e))?;
+    std::fs::remove_file(&path).map_err(|e| Error::io(path, "remove", e))
 }
 
 fn landmark_names(given: &[String]) -> Result<Vec<String>> {

@@ -1,5 +1,6 @@
 //! `onemark bench`: how fast each kernel and each program is on a device, and whether it is right.
 
+use super::outputs::keep_inputs;
 use super::progress::{stopped, watch_interrupts};
 use crate::bench::case::{BenchCase, cases};
 use crate::bench::compare::{compare, slower};
@@ -96,6 +97,7 @@ pub fn run(args: Args) -> Result<u8> {
 }
 
 fn bench(args: &Args) -> Result<u8> {
+    keep_inputs(&args.roofline, &args.compare)?;
     let base = args.compare.as_deref().map(Results::read).transpose()?;
     let settings =
         Settings { landmarks: args.landmarks.into(), batch: args.batch.map(usize::from), ..Settings::default() };

@@ -1,8 +1,10 @@
 //! `onemark compare`: the methods of a run side by side on images with known truth, and the seesaw of joint training.
 
+use super::config;
 use super::contest::{Named, Summary, contest, seesaw};
 use super::demo::{conclusion, table};
 use super::eval::Length;
+use super::outputs::keep_inputs;
 use super::pages;
 use super::progress::watch_interrupts;
 use super::pseudo_labels;
@@ -13,8 +15,9 @@ use crate::data::inputs::expand_inputs;
 use crate::data::labels::formats::Images;
 use crate::data::labels::{Labels, scale_spacing};
 use crate::eval::{Options, Spacing};
-use crate::learn::checkpoint::RunDir;
+use crate::learn::checkpoint::{CONFIG, RunDir};
 use crate::learn::pipeline::Observer;
+use crate::model::Kind;
 use crate::report::{Provenance, Report};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -78,12 +81,19 @@ fn compare(
     compute: &super::Compute,
     observer: &mut dyn Observer,
 ) -> Result<(Summary, String)> {
+    let (run, info) = (RunDir::open(run), RunInfo::read(run)?);
+    let config = config::read(&run.file(CONFIG))?;
+    let paths = expand_inputs(inputs)?;
+    if [CONFIG, RunInfo::FILE].iter().any(|name| out.join(name).exists()) {
+        return Err(Error::input(out, "holds a run, whose report would be replaced; choose another --out"));
+    }
+    let tables = Kind::ALL.map(|kind| format!("{}.csv", kind.name()));
+    let files = ["report.html", "summary.json", "copy.csv"].into_iter().chain(tables.iter().map(String::as_str));
+    keep_inputs(files.map(|name| out.join(name)), paths.iter().map(PathBuf::as_path).chain([truth_path]))?;
     let device = &compute.select()?;
     let start = Instant::now();
-    let (run, info) = (RunDir::open(run), RunInfo::read(run)?);
     let to = RunDir::create(out)?;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let paths = expand_inputs(inputs)?;
     let mut known = compute.read_labels(truth_path, &Images::of_files(&paths))?.select(&info.landmarks);
     // The template itself is no test: its truth was the training's one annotation.
     known.rows.retain(|row| row.image != info.template);
@@ -103,7 +113,7 @@ fn compare(
         return Err(Error::input(truth_path, "has no row for any of the images (the template does not count)"));
     }
 
-    let options = Options { spacing: spacing(&known), truth_path: truth_path.into(), ..Options::default() };
+    let options = Options { spacing: spacing(&truth), truth_path: truth_path.into(), ..Options::default() };
     let template = info.images.iter().find(|image| image.name == info.template);
     let template = template.ok_or_else(|| Error::input(run.file(RunInfo::FILE), "does not list its own template"))?;
     let size = (template.width as f64, template.height as f64);
@@ -125,7 +135,7 @@ fn compare(
         seesaw,
         provenance: Provenance {
             command: super::command_line(),
-            config: toml::to_string(&run.config()?).expect("settings are TOML"),
+            config: toml::to_string(&config).expect("settings are TOML"),
             device: device.name(),
             seconds,
             versions: vec![("onemark".into(), env!("CARGO_PKG_VERSION").into())],

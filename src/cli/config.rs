@@ -4,7 +4,7 @@ use crate::data::files::read_capped;
 use crate::learn::config::{Config, Fault};
 use crate::nearest::edits;
 use crate::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
@@ -60,7 +60,15 @@ impl Settings {
 }
 
 /// Reads the settings of a run.
+///
+/// # Errors
+/// As [`Settings::apply`]; [`Error::Input`] too if one is missing: a run has all, and a default would be another run's.
 pub fn read(path: &Path) -> Result<Config> {
+    let held: BTreeSet<String> = leaves(&parse(path)?.0).into_iter().map(|(key, _)| key).collect();
+    if let Some((key, _)) = leaves(&table(&Config::default())).iter().find(|(key, _)| !held.contains(key)) {
+        let cause = format!("damaged: it has no `{key}`; restore it, or train into another --out");
+        return Err(Error::input(path, cause));
+    }
     Settings { config: Some(path.into()), set: vec![], seed: None }.apply(Config::default())
 }
 

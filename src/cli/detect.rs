@@ -1,10 +1,11 @@
 //! `onemark detect`: weights and images in, landmarks out.
 
+use super::outputs::keep_inputs;
 use super::progress::{stopped, watch_interrupts};
 use super::sheet::Sheet;
-use crate::data::files::remove_leftovers;
+use crate::data::files::{fingerprint, remove_leftovers};
 use crate::data::gray::GrayImage;
-use crate::data::images::{Image, read_gray, read_image, write_png_rgb};
+use crate::data::images::{Image, check_file, read_gray, read_image, write_png_rgb};
 use crate::data::inputs::expand_inputs;
 use crate::data::labels::formats::{self, Format};
 use crate::data::labels::{LabelRow, scale_point};
@@ -49,7 +50,8 @@ pub struct Args {
     /// f32 either way.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Element,
-    /// Go on with a detection that was stopped: keep what FILE has by the same weights of images that have not changed.
+    /// Go on with a detection that was stopped: keep what FILE has by the same weights of images that have not changed. One
+    /// that is finished, or by other weights, is left alone: exit code 3.
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
@@ -114,17 +116,23 @@ fn detect(args: &Args) -> Result<u8> {
     let jobs = jobs(args)?;
     let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
     let files = formats::targets(&args.out, format, &model.header.landmarks, &names)?;
-    if !args.resume && files != [args.out.clone()] {
-        formats::refuse_existing(&files)?;
-    }
     // Rows are kept natively until all images are done: other formats lose what --resume needs.
     let direct = format.is_native() && Format::of_ending(&args.out).is_ok_and(|of| of.name == format.name);
     let rows = if direct { args.out.clone() } else { beside(&args.out) };
+    let pictures = jobs.iter().filter_map(|job| job.overlay.as_ref());
+    keep_inputs(files.iter().chain([&rows]).chain(pictures), jobs.iter().map(|job| &job.path).chain([&args.weights]))?;
+    // Without rows to go on with, --resume would begin anew.
+    let replaces = if args.resume { rows.is_file() } else { files == [args.out.clone()] };
+    if !replaces {
+        formats::refuse_existing(&files)?;
+    }
     let mut sheet = Sheet::new(&rows, &args.weights, &model.header.landmarks)?;
-    if args.resume
-        && let Some(why) = sheet.resume(&jobs)?
-    {
-        args.compute.note(format!("{}: {why}; all images are looked at", args.out.display()));
+    if args.resume {
+        let again = sheet.resume(&jobs)?;
+        if again > 0 {
+            let cause = "of a save that was cut short, or of images that have changed: found again";
+            args.compute.note(format!("{}: rows {cause} ({again})", args.out.display()));
+        }
     }
     sheet.tidy()?;
     if let Some(folder) = &args.overlay {
@@ -189,18 +197,18 @@ fn look(args: &Args, model: Model, todo: &[&Job], jobs: &[Job], sheet: &mut Shee
     let mut meter = args.compute.meter();
     let (mut done, mut failed) = (0, Vec::new());
     for batch in todo.chunks(READ_AHEAD) {
-        let images: Vec<Result<Image>> = batch.par_iter().map(|job| read_image(&job.path)).collect();
+        let images: Vec<Result<(String, Image)>> = batch.par_iter().map(|job| read(&job.path)).collect();
         for (job, image) in batch.iter().zip(images) {
             if stopped() {
                 return Err(Error::Interrupted);
             }
             match image {
-                Ok(image) => {
+                Ok((file, image)) => {
                     let row = row(&job.name, &image, &detector.detect(&image.gray)?);
                     if let Some(path) = &job.overlay {
                         draw(path, &image.gray, sheet.names(), &row)?;
                     }
-                    sheet.add(job, row, jobs)?;
+                    sheet.add(job, file, row, jobs)?;
                 }
                 Err(error) => {
                     meter.close();
@@ -213,6 +221,12 @@ fn look(args: &Args, model: Model, todo: &[&Job], jobs: &[Job], sheet: &mut Shee
         }
     }
     Ok(failed)
+}
+
+/// An image and its file's fingerprint, which is taken first: should the file change meanwhile, --resume looks at it again.
+fn read(path: &Path) -> Result<(String, Image)> {
+    check_file(path)?;
+    Ok((fingerprint(path)?, read_image(path)?))
 }
 
 /// Where the rows are until all images are done, where that is not FILE itself.
@@ -267,7 +281,6 @@ fn jobs(args: &Args) -> Result<Vec<Job>> {
     let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let mut stems: BTreeMap<String, usize> = BTreeMap::new(); // in lower case: not every file system tells
     paths.iter().for_each(|path| *stems.entry(stem(path).to_lowercase()).or_default() += 1);
-    let inputs: HashSet<PathBuf> = paths.iter().filter_map(|path| path.canonicalize().ok()).collect();
     let mut taken = HashSet::new();
     let mut jobs = Vec::new();
     for (path, name) in paths.iter().zip(names) {
@@ -277,9 +290,6 @@ fn jobs(args: &Args) -> Result<Vec<Job>> {
             picture.push('_');
         }
         let overlay = args.overlay.as_ref().map(|folder| folder.join(format!("{picture}.png")));
-        if let Some(overlay) = overlay.as_ref().filter(|o| o.canonicalize().is_ok_and(|o| inputs.contains(&o))) {
-            return Err(Error::input(overlay, "is one of the images; choose another --overlay"));
-        }
         jobs.push(Job { path: path.clone(), name, overlay });
     }
     Ok(jobs)

@@ -1,5 +1,6 @@
 //! `onemark eval`: predictions against truth.
 
+use super::outputs::keep_inputs;
 use crate::data::files::write_atomic;
 use crate::data::labels::formats::{Images, LabelFile};
 use crate::data::labels::{Labels, is_square};
@@ -81,6 +82,7 @@ fn spacing_from(text: &str) -> Result<Spacing, String> {
 }
 
 pub fn run(args: Args) -> Result<u8> {
+    keep_inputs(&args.json, [&args.pred, &args.truth])?;
     let (pred, truth) = read_both(&args.pred, &args.truth)?;
     let options = Options {
         spacing: args.length.spacing(&pred, &truth, super::note),

@@ -1,5 +1,6 @@
 //! `onemark export`: a model for other hosts than this program.
 
+use super::outputs::keep_inputs;
 use crate::Result;
 use crate::data::files::write_atomic;
 use crate::export::{bundle, onnx};
@@ -29,6 +30,7 @@ enum Format {
 }
 
 pub fn run(args: Args) -> Result<u8> {
+    keep_inputs([&args.out], [&args.weights])?;
     let model = Model::read(&args.weights)?;
     match args.format {
         Format::Onnx => write_atomic(&args.out, &onnx::export(&model)?)?,

@@ -1,11 +1,13 @@
 //! `onemark inspect`: what a weights file or a run's folder holds.
 
+use super::config;
+use super::outputs::keep_inputs;
 use super::run_info::RunInfo;
 use crate::bench::workload::{Programs, Settings, Workload, detection};
 use crate::data::files::write_atomic;
 use crate::data::gray::GrayImage;
 use crate::kernel::Element;
-use crate::learn::checkpoint::RunDir;
+use crate::learn::checkpoint::{CONFIG, RunDir};
 use crate::learn::config::Config;
 use crate::learn::pipeline::weights_file;
 use crate::model::{Kind, Model};
@@ -104,6 +106,12 @@ pub fn run(args: Args) -> Result<u8> {
 }
 
 fn plan(args: &Args, part: &str) -> Result<u8> {
+    if args.file.is_dir() {
+        let names = Kind::ALL.map(weights_file).into_iter().chain([CONFIG, RunInfo::FILE].map(String::from));
+        keep_inputs(&args.svg, names.map(|name| args.file.join(name)))?;
+    } else {
+        keep_inputs(&args.svg, [&args.file])?;
+    }
     let mut programs = match (args.file.is_dir(), args.precision) {
         (true, Element::F32) => run_programs(&args.file)?,
         (true, Element::F16) => {
@@ -141,7 +149,7 @@ pub fn weights_programs(path: &Path) -> Result<Programs> {
 /// The training programs of a run and the fused model's detection, all landmarks at once.
 fn run_programs(path: &Path) -> Result<Programs> {
     let (dir, info) = (RunDir::open(path), RunInfo::read(path)?);
-    let config = dir.config()?;
+    let config = config::read(&dir.file(CONFIG))?;
     let image = info.images.first().ok_or_else(|| Error::input(path, "a run without images"))?;
     let scale = config.local_side as f64 / image.width.max(image.height) as f64;
     let settings = Settings {
@@ -213,7 +221,7 @@ impl Weights {
 
 fn describe_run(path: &Path) -> Result<Run> {
     let (dir, info) = (RunDir::open(path), RunInfo::read(path)?);
-    let config = dir.config()?;
+    let config = config::read(&dir.file(CONFIG))?;
     let mut weights = Vec::new();
     for kind in Kind::ALL {
         let file = dir.file(&weights_file(kind));

@@ -8,6 +8,7 @@ use crate::learn::pipeline::{PROPOSALS, log_file, weights_file};
 use crate::learn::rounds::{self, Rounds};
 use crate::model::{Kind, Model};
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Put together what `onemark train --part` left in several folders.
@@ -26,45 +27,73 @@ pub struct Args {
 
 const MAX_BYTES: u64 = 16 << 30;
 
-pub fn run(args: Args) -> Result<u8> {
-    let to = RunDir::create(&args.out)?;
-    let (matcher, log) = (weights_file(Kind::Match), log_file(Kind::Match));
-    if !to.has(RunInfo::FILE) {
-        let first = RunDir::open(&args.parts[0]);
-        for name in [CONFIG, &matcher, &log, PROPOSALS, RunInfo::FILE] {
-            write_atomic(to.file(name), &read_capped(first.file(name), MAX_BYTES)?)?;
-        }
-    }
-    let info = RunInfo::read(&args.out)?;
-    for part in &args.parts {
-        let from = RunDir::open(part);
-        info.same(&RunInfo::read(part)?).map_err(|what| {
-            Error::input(
-                part,
-                format!("is of another {what} than {}; only parts of one run are merged", args.out.display()),
-            )
-        })?;
-        for name in [CONFIG, &matcher] {
-            if read_capped(from.file(name), MAX_BYTES)? != read_capped(to.file(name), MAX_BYTES)? {
-                let cause = format!("differs from that of {}; only parts of one run are merged", args.out.display());
-                return Err(Error::input(from.file(name), cause));
-            }
-        }
-        for name in from.names()?.iter().filter(|name| rounds::is_part(name)) {
-            write_atomic(to.file(name), &read_capped(from.file(name), MAX_BYTES)?)?;
-        }
-    }
+/// What a finished round leaves to the next.
+fn round_file(round: usize) -> String {
+    format!("single-round-{round}.json")
+}
 
+/// Whether a part's file is of this round.
+fn is_of(part: &str, round: usize) -> bool {
+    part.starts_with(&format!("single-part-{round}-"))
+}
+
+pub fn run(args: Args) -> Result<u8> {
+    let begun = args.out.join(RunInfo::FILE).is_file();
+    let folder = if begun { &args.out } else { &args.parts[0] };
+    if !begun && args.out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Error::input(&args.out, "holds files, but no run; empty it, or name another --out"));
+    }
+    let (run, info) = (RunDir::open(folder), RunInfo::read(folder)?);
+    let matcher = weights_file(Kind::Match);
     // The settings as trained: with the resolutions that fit these images.
-    let header = Model::read(&to.file(&matcher))?.header;
+    let header = Model::read(&run.file(&matcher))?.header;
     let sizes: Vec<[usize; 2]> = info.images.iter().map(|image| [image.width, image.height]).collect();
     let local = Dataset::blank(&sizes, header.config.local_side);
     let template = info.images.iter().position(|image| image.name == info.template);
     let template =
-        template.ok_or_else(|| Error::input(to.file(RunInfo::FILE), "names a template that is no image of it"))?;
+        template.ok_or_else(|| Error::input(run.file(RunInfo::FILE), "names a template that is no image of it"))?;
     let (k, total) = (info.landmarks.len(), header.config.single.rounds.len());
+    let round = Rounds::new(&run, &header.config, &local, template, k).next();
+    if !begun && round == total {
+        return Err(Error::input(folder, "all its rounds are finished: there is nothing to merge"));
+    }
+
+    // All is read and compared before anything is written.
+    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    if !begun {
+        let rounds = (0..round).map(round_file);
+        let names = [CONFIG, &matcher, &log_file(Kind::Match), PROPOSALS, RunInfo::FILE].map(String::from);
+        for name in names.into_iter().chain(rounds) {
+            files.insert(name.clone(), read_capped(run.file(&name), MAX_BYTES)?);
+        }
+    }
+    for part in &args.parts {
+        let from = RunDir::open(part);
+        info.same(&RunInfo::read(part)?).map_err(|what| {
+            let cause = format!("is of another {what} than {}; only parts of one run are merged", folder.display());
+            Error::input(part, cause)
+        })?;
+        // Those of other rounds are of no use here.
+        let names = from.names()?;
+        let parts: Vec<&String> = names.iter().filter(|name| rounds::is_part(name) && is_of(name, round)).collect();
+        let labels = (round > 0 && !parts.is_empty()).then(|| round_file(round - 1));
+        for name in [CONFIG, &matcher].into_iter().chain(labels.as_deref()) {
+            if read_capped(from.file(name), MAX_BYTES)? != read_capped(run.file(name), MAX_BYTES)? {
+                let cause = format!("differs from that of {}; only parts of one run are merged", folder.display());
+                return Err(Error::input(from.file(name), cause));
+            }
+        }
+        for name in parts {
+            files.insert(name.clone(), read_capped(from.file(name), MAX_BYTES)?);
+        }
+    }
+    let to = RunDir::create(&args.out)?;
+    let last = files.remove_entry(RunInfo::FILE); // with it the folder is a run
+    for (name, bytes) in files.into_iter().chain(last) {
+        write_atomic(to.file(&name), &bytes)?;
+    }
+
     let stage = Rounds::new(&to, &header.config, &local, template, k);
-    let round = stage.next();
     let missing = if round < total { stage.missing(round, 0..k)? } else { vec![] };
     let text = if !missing.is_empty() {
         let list = missing.iter().map(|gap| format!("{}..{}", gap.start, gap.end)).collect::<Vec<_>>().join(", ");

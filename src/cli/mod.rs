@@ -19,6 +19,7 @@ mod init;
 mod inspect;
 mod man;
 mod merge;
+mod outputs;
 mod pages;
 mod profile;
 mod progress;

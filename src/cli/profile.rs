@@ -1,6 +1,7 @@
 //! `onemark profile`: what a step of training or a detection spends its time on.
 
 use super::config;
+use super::outputs::keep_inputs;
 use crate::bench::measure::Effort;
 use crate::bench::peak::Peaks;
 use crate::bench::row::Dtype;
@@ -85,6 +86,7 @@ pub fn run(args: Args) -> Result<u8> {
 }
 
 fn profile(args: &Args) -> Result<u8> {
+    keep_inputs(&args.trace, args.weights.iter().chain(&args.settings.config))?;
     let settings = settings(args)?;
     if args.precision == Element::F16 && !matches!(args.what, What::Detect) {
         return Err(Error::Usage("--precision f16 is for detect: training is in f32".into()));

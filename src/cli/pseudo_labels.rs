@@ -2,7 +2,7 @@
 
 use super::run_info::RunInfo;
 use crate::data::labels::{LabelRow, Labels, Point, scale_point};
-use crate::eval::{Options, error_grid};
+use crate::eval::{Options, Spacing, error_grid};
 use crate::learn::checkpoint::RunDir;
 use crate::learn::config::InitialLabels;
 use crate::learn::dataset::scaled;
@@ -16,9 +16,10 @@ use crate::{Error, Result};
 /// Adds the errors of the first and the final pseudo-labels, and the trust in the final ones.
 pub fn add_errors(report: &mut Report, run: &RunDir, info: &RunInfo, truth: &Labels, options: &Options) -> Result<()> {
     let trained = |row: &&LabelRow| row.image != info.template && info.images.iter().any(|i| i.name == row.image);
-    // A ruler that is missing in an image must not cost the rest of the report.
+    // A ruler or a spacing that is missing in an image must not cost the rest of the report.
     let whole = |row: &&LabelRow| row.points.iter().all(Option::is_some);
-    let rows: Vec<LabelRow> = truth.rows.iter().filter(trained).filter(whole).cloned().collect();
+    let measured = |row: &&LabelRow| !matches!(options.spacing, Spacing::Stated) || row.spacing.is_some();
+    let rows: Vec<LabelRow> = truth.rows.iter().filter(trained).filter(whole).filter(measured).cloned().collect();
     if rows.is_empty() || !run.has(LABELS) {
         return Ok(());
     }
@@ -38,7 +39,7 @@ pub fn add_errors(report: &mut Report, run: &RunDir, info: &RunInfo, truth: &Lab
         scale_point(last[k].points[image], float(scaled(size, config.local_side)), float(size))
     };
     let last_errors: Vec<Vec<Option<f64>>> = errors(&original)?;
-    let mut course = vec![(config.single.steps as f64, mean(&last_errors))];
+    let mut course = vec![((config.single.rounds.len() * config.single.steps) as f64, mean(&last_errors))];
     if config.initial_labels == InitialLabels::Matched {
         let first: Vec<Vec<Proposal>> = run.read_json(PROPOSALS)?;
         if first.len() != images || first.iter().any(|image| image.len() != landmarks) {

@@ -1,7 +1,8 @@
 //! `run.json`: what a run was made of, so that nothing else is trained into its folder.
 
+use crate::data::files::read_capped;
 use crate::data::gray::GrayImage;
-use crate::data::labels::Point;
+use crate::data::labels::{MAX_FILE_BYTES, Point};
 use crate::learn::checkpoint::RunDir;
 use crate::learn::config::Config;
 use crate::learn::pipeline::Task;
@@ -73,7 +74,7 @@ impl RunInfo {
         if !run.has(Self::FILE) {
             return Ok(());
         }
-        match run.read_json::<Self>(Self::FILE)?.difference(self) {
+        match Self::load(run)?.difference(self) {
             Some(what) => {
                 let cause = format!("this run has another {what}; choose another --out");
                 Err(Error::input(run.file(Self::FILE), cause))
@@ -100,7 +101,17 @@ impl RunInfo {
         if !run.has(Self::FILE) {
             return Err(Error::input(folder, format!("not a run: it has no {}", Self::FILE)));
         }
-        run.read_json(Self::FILE)
+        Self::load(&run)
+    }
+
+    fn load(run: &RunDir) -> Result<Self> {
+        let path = run.file(Self::FILE);
+        serde_json::from_slice(&read_capped(&path, MAX_FILE_BYTES)?).map_err(|e| {
+            Error::input(
+                &path,
+                format!("damaged: {e}; restore it, or train into another --out: the run is of what it says"),
+            )
+        })
     }
 
     /// Whether another describes the same task.
@@ -115,13 +126,18 @@ impl RunInfo {
     fn difference(&self, other: &Self) -> Option<String> {
         let (n, now) = (self.images.len(), other.images.len());
         let image = self.images.iter().zip(&other.images).find(|(a, b)| a != b);
+        let mm = |spacing: Option<f64>| spacing.map_or("none".into(), |mm| format!("{mm} mm a pixel"));
         let causes = [
             (self.landmarks != other.landmarks).then(|| "set of landmarks".into()),
             (self.template != other.template).then(|| format!("template, {:?}", self.template)),
             (self.annotation != other.annotation).then(|| "annotation of the template".into()),
-            (self.spacing != other.spacing).then(|| format!("spacing, {:?}", self.spacing)),
+            (self.spacing != other.spacing)
+                .then(|| format!("spacing, {} (now {})", mm(self.spacing), mm(other.spacing))),
             (n != now).then(|| format!("number of images, {n} (now {now})")),
-            image.map(|(a, b)| format!("image {:?} (now {:?}, or its pixels)", a.name, b.name)),
+            image.map(|(a, b)| match a.name == b.name {
+                true => format!("image {:?}, one with other pixels", a.name),
+                false => format!("image, {:?} (now {:?})", a.name, b.name),
+            }),
         ];
         causes.into_iter().flatten().next()
     }

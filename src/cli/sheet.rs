@@ -54,10 +54,14 @@ impl Sheet {
         Ok(Self { out: out.into(), names: names.into(), rows: BTreeMap::new(), origin, saved: None })
     }
 
-    /// Takes over the rows of the file that the same weights found in the same images; says why if there can be none.
-    pub fn resume(&mut self, jobs: &[Job]) -> Result<Option<&'static str>> {
+    /// Takes over the rows of the file that the same weights found in the same images; returns how many others are to be made
+    /// again.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a file with rows that cannot be kept and would be lost.
+    pub fn resume(&mut self, jobs: &[Job]) -> Result<usize> {
         if !self.out.is_file() {
-            return Ok(None);
+            return Ok(0);
         }
         let labels = Labels::read(&self.out)?;
         if labels.names != self.names {
@@ -68,27 +72,36 @@ impl Sheet {
             );
             return Err(Error::input(&self.out, cause));
         }
+        let lost = |cause: &str| {
+            let remedy = "--resume would lose them; write into another --out, or delete the file to begin anew";
+            Error::input(&self.out, format!("{cause}: {remedy}"))
+        };
         let path = self.origin_file();
         if !path.is_file() {
-            return Ok(Some("nothing beside it says which weights its rows are from"));
+            return Err(lost("finished, or corrected since: nothing beside it says which weights its rows are from"));
         }
-        // One that cannot be read says nothing: the rows are made again.
-        let before: Option<Origin> = serde_json::from_slice(&read_capped(&path, MAX_FILE_BYTES)?).ok();
-        let same = |o: &Origin| (&o.onemark, &o.weights) == (&self.origin.onemark, &self.origin.weights);
-        let Some(mut before) = before.filter(same) else {
-            return Ok(Some("its rows are from other weights"));
-        };
+        let mut before: Origin = serde_json::from_slice(&read_capped(&path, MAX_FILE_BYTES)?)
+            .map_err(|e| lost(&format!("{} is damaged ({e}), which says what its rows are from", path.display())))?;
+        if (&before.onemark, &before.weights) != (&self.origin.onemark, &self.origin.weights) {
+            return Err(lost("its rows are from other weights, or another version of the program"));
+        }
+        let named: HashSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+        let stranger = |row: &&LabelRow| !before.images.contains_key(&row.image) && !named.contains(row.image.as_str());
+        if let Some(row) = labels.rows.iter().find(stranger) {
+            return Err(lost(&format!("its row of {:?} is not of this detection", row.image)));
+        }
         let changed = |job: &&Job| {
             let seen = before.images.get(&job.name);
-            seen.is_some_and(|seen| fingerprint(&job.path).map_or(true, |now| now != seen.file))
+            seen.is_some_and(|seen| !job.path.is_file() || fingerprint(&job.path).map_or(true, |now| now != seen.file))
         };
         let changed: HashSet<&str> = jobs.par_iter().filter(changed).map(|job| job.name.as_str()).collect();
         before.images.retain(|name, _| !changed.contains(name.as_str()));
+        let all = labels.rows.len();
         let rows = labels.rows.into_iter().filter(|row| before.images.contains_key(&row.image));
         self.rows = rows.map(|row| (row.image.clone(), row)).collect();
         before.images.retain(|name, _| self.rows.contains_key(name));
         self.origin = before;
-        Ok(None)
+        Ok(all - self.rows.len())
     }
 
     /// Removes what an earlier detection left beside the file, but not what still speaks for the rows.
@@ -128,9 +141,9 @@ impl Sheet {
         }
     }
 
-    /// Adds the row of an image whose picture, if it is to have one, is drawn.
-    pub fn add(&mut self, job: &Job, row: LabelRow, jobs: &[Job]) -> Result<()> {
-        let seen = Seen { file: fingerprint(&job.path)?, overlay: job.overlay.clone() };
+    /// Adds the row of an image, whose file has a fingerprint, and whose picture, if it is to have one, is drawn.
+    pub fn add(&mut self, job: &Job, file: String, row: LabelRow, jobs: &[Job]) -> Result<()> {
+        let seen = Seen { file, overlay: job.overlay.clone() };
         self.origin.images.insert(job.name.clone(), seen);
         self.rows.insert(job.name.clone(), row);
         let due = self.saved.is_none_or(|saved| saved.elapsed() >= SAVE_EVERY);

@@ -46,7 +46,7 @@ pub struct Args {
     stages: Vec<Stage>,
     /// Train single models of these landmarks alone, counted from 0, and leave them as a part that `onemark merge` puts beside
     /// others; with --resume on a run that has its `match` stage.
-    #[arg(long, value_name = "FIRST..END", value_parser = part, requires = "resume")]
+    #[arg(long, value_name = "FIRST..END", value_parser = part, requires = "resume", conflicts_with = "stages")]
     part: Option<Part>,
     /// Go on with the run in --out where it stopped, with its settings.
     #[arg(long)]

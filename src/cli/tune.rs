@@ -1,6 +1,7 @@
 //! `onemark tune`: which variants of the matrix products are the fastest on a GPU.
 
 use super::inspect::weights_programs;
+use super::outputs::keep_inputs;
 use super::progress::{stopped, watch_interrupts};
 use crate::bench::measure::Effort;
 use crate::bench::row::Dtype;
@@ -50,6 +51,7 @@ pub fn run(args: Args) -> Result<u8> {
 }
 
 fn measure(args: &Args) -> Result<u8> {
+    keep_inputs(&args.out, &args.weights)?;
     let settings =
         Settings { landmarks: args.landmarks.into(), batch: args.batch.map(usize::from), ..Settings::default() };
     let mut programs = args.weights.as_deref().map(weights_programs).transpose()?.unwrap_or_default();

@@ -56,6 +56,7 @@ pub fn read_gray(path: impl AsRef<Path>) -> Result<GrayImage> {
 /// that is truncated or corrupt as far as its format can tell (JPEG has no checksum).
 pub fn read_image(path: impl AsRef<Path>) -> Result<Image> {
     let path = path.as_ref();
+    check_file(path)?;
     let bytes = read_capped(path, MAX_FILE_BYTES)?;
     if is_dicom(&bytes) {
         return read_dicom(&bytes, path);
@@ -94,6 +95,7 @@ pub fn read_image(path: impl AsRef<Path>) -> Result<Image> {
 /// As [`read_gray`], for what the header shows.
 pub fn image_size(path: impl AsRef<Path>) -> Result<(u32, u32)> {
     let path = path.as_ref();
+    check_file(path)?;
     if begins_as_dicom(path) {
         return dicom_size(path);
     }
@@ -106,6 +108,18 @@ pub fn image_size(path: impl AsRef<Path>) -> Result<(u32, u32)> {
         Orientation::NoTransforms | Orientation::Rotate180 => (width, height),
         Orientation::FlipHorizontal | Orientation::FlipVertical => (width, height),
     })
+}
+
+/// Fails for what is no file: a pipe or device could be waited for without end.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Input`].
+pub fn check_file(path: &Path) -> Result<()> {
+    match path.metadata().map_err(|e| Error::io(path, "read", e))? {
+        meta if meta.is_file() => Ok(()),
+        meta if meta.is_dir() => Err(Error::input(path, "a folder, but an image is needed")),
+        _ => Err(Error::input(path, "a pipe or device; images are read from files alone")),
+    }
 }
 
 /// How the image must be turned to stand upright; damaged metadata turn nothing.

@@ -22,17 +22,19 @@ pub fn expand_inputs(args: &[String]) -> Result<Vec<PathBuf>> {
     }
     let mut files = Vec::new();
     for arg in args {
-        let path = Path::new(arg);
-        if path.exists() || !arg.contains(['*', '?', '[']) {
-            push_input(path, &mut files)?;
-            continue;
+        if arg.is_empty() {
+            return Err(Error::input("\"\"", "an empty name; name files, folders or patterns such as 'scans/*.png'"));
         }
-        let before = files.len();
-        for found in matches(arg)? {
-            push_input(&found, &mut files)?;
-        }
+        let (path, before) = (Path::new(arg), files.len());
+        let named = path.exists() || !arg.contains(['*', '?', '[']);
+        let found = if named { vec![path.into()] } else { matches(arg)? };
+        found.iter().try_for_each(|path| push_input(path, &mut files))?;
         if files.len() == before {
-            return Err(Error::input(path, "no file matches this pattern"));
+            let cause = match named {
+                true => format!("no images in this folder; looked for DICOM and *.{}", EXTENSIONS.join(", *.")),
+                false => "no file matches this pattern".into(),
+            };
+            return Err(Error::input(path, cause));
         }
     }
     files.sort();
@@ -77,17 +79,18 @@ fn matches(pattern: &str) -> Result<Vec<PathBuf>> {
         }
         found = next;
     }
-    Ok(found)
+    // Where a pattern begins with `**`, it is the current folder too.
+    let here = |path: PathBuf| if path.as_os_str().is_empty() { PathBuf::from(".") } else { path };
+    Ok(found.into_iter().map(here).collect())
 }
 
-/// Adds a file, or the images of a folder.
+/// Adds a file, or the images of a folder, if there are any.
 fn push_input(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let io = |source| Error::io(path, "read", source);
     if !path.metadata().map_err(io)?.is_dir() {
         files.push(path.into());
         return Ok(());
     }
-    let before = files.len();
     for entry in path.read_dir().map_err(io)? {
         let file = entry.map_err(io)?.path();
         let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -97,10 +100,6 @@ fn push_input(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         if !hidden && file.is_file() && (known || (name != "DICOMDIR" && begins_as_dicom(&file))) {
             files.push(file);
         }
-    }
-    if files.len() == before {
-        let cause = format!("no images in this folder; looked for DICOM and *.{}", EXTENSIONS.join(", *."));
-        return Err(Error::input(path, cause));
     }
     Ok(())
 }

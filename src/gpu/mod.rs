@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A program's dispatches, their constant arguments and their bindings are made once, at [load](GpuExecutor::load). A run
-//! uploads the inputs, encodes the dispatches in order and reads the outputs back; it allocates nothing.
+//! uploads the inputs, encodes the dispatches in order and reads the outputs back; it allocates no device memory.
 //!
 //! Without the feature `gpu` there are no devices, and wgpu is not built.
 

@@ -75,6 +75,11 @@ fn images_come_with_all_their_bits_and_landmarks_are_saved() {
     let text = std::fs::read_to_string(folder.join("a.csv")).unwrap();
     assert_eq!(text, "image,width,height,a_x,a_y,b_x,b_y\na.png,3,2,1,0.25,,\n");
     assert_eq!(saved(&program), 409, "the page knows of an older state");
+    let far = save.replace("[1,0.25]", "[3,0.25]").replace("\"version\":0", "\"version\":1");
+    let (code, _, answer) = program.ask("POST", &format!("{}api/save", program.path()), program.host(), &far);
+    let cause = json(&answer)["error"].as_str().unwrap().to_string();
+    assert!(code == 422 && cause.contains("landmark \"a\": (3, 0.25) is outside the 3x2 image"), "{cause}");
+    assert_eq!(std::fs::read_to_string(folder.join("a.csv")).unwrap(), text);
 }
 
 #[cfg(unix)]
@@ -105,6 +110,11 @@ fn what_cannot_work_is_said_at_once() {
     refused(&["own.png", "--out", "gone/own.csv"], 3, "gone/own.csv: cannot write");
     refused(&["own.png", "--landmarks", "gone.csv"], 3, "gone.csv: cannot read");
     refused(&["gone.png"], 3, "gone.png: cannot read");
+    std::fs::write(folder.join("torn.png"), b"torn").unwrap();
+    refused(&["torn.png"], 3, "torn.png: empty, or not a PNG");
+    refused(&["images", "--out", "images/p0.png/x.csv"], 3, "images/p0.png/x.csv: cannot write");
+    #[cfg(target_os = "linux")] // a folder into which root cannot write either
+    refused(&["own.png", "--out", "/proc/x.csv"], 3, "/proc: cannot write into");
     refused(&["own.png", "--out", "x.csv", "--names", "a,,b"], 2, "--names: \"\" is empty or given twice");
     refused(&["own.png", "--out", "x.csv", "--names", "a,b,a"], 2, "--names: \"a\" is empty or given twice");
     refused(&["own.png", "--landmarks", "own.csv", "--names", "a"], 2, "cannot be used with");

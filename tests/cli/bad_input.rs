@@ -1,11 +1,11 @@
 //! Bad input is one line that names the file and the cause; never a panic.
 
-use crate::fixture::{Fixture, onemark, stderr, stdout};
+use crate::fixture::{Fixture, ok, onemark, stderr, stdout};
 use std::process::Output;
 
 /// Exit code, and one line that holds all of these words.
 #[track_caller]
-fn refused(output: Output, code: i32, words: &[&str]) {
+pub fn refused(output: Output, code: i32, words: &[&str]) {
     let text = stderr(&output);
     assert_eq!((output.status.code(), text.lines().count()), (Some(code), 1), "{text}");
     assert!(text.starts_with("error: ") && words.iter().all(|word| text.contains(word)), "{words:?}: {text}");
@@ -32,6 +32,12 @@ fn images() {
         &["cut.jpg: truncated: the JPEG ends in the midst"],
     );
     refused(f.train("x", &["again/p1.png"]), 3, &["images/p1.png", "file name of again/p1.png"]);
+    refused(f.detect(&["", "--out", "x.csv"]), 3, &["\"\": an empty name"]);
+    std::fs::create_dir_all(f.root.join("bare/deep")).unwrap();
+    std::fs::copy(f.weights("fused"), f.root.join("bare/w")).unwrap();
+    let bare =
+        f.command(&["detect", "**", "--weights", "w", "--out", "x.csv"]).current_dir(f.root.join("bare")).output();
+    refused(bare.unwrap(), 3, &["**: no file matches this pattern"]);
     refused(f.train("x", &["nothing/*.tif"]), 3, &["nothing/*.tif: no file matches"]);
     refused(f.detect(&["images", "again/p1.png", "--out", "x.csv"]), 3, &["file name of again/p1.png"]);
     refused(f.detect(&["half.png", "--out", "x.csv", "--quiet"]), 3, &["half.png: ", "truncated"]);
@@ -111,6 +117,11 @@ fn landmark_files() {
         3,
         &["run.json", "another set of landmarks"],
     );
+    refused(
+        f.train("trained", &["--resume", "--spacing", "0.25"]),
+        3,
+        &["run.json: this run has another spacing, 0.5 mm a pixel (now 0.25 mm a pixel); choose another --out"],
+    );
     // Twice the size is the same annotation.
     std::fs::write(f.root.join("double.csv"), format!("{header}p0.png,128,160,2.5,4.5,20,30\n")).unwrap();
     let out = f.train("double", &["--landmarks", "double.csv", "--stages", "match"]);
@@ -182,8 +193,41 @@ fn settings() {
         &["nowhere: holds no run to go on with; leave --resume out to begin one"],
     );
     assert!(!f.root.join("nowhere").exists());
+    let both = f.train("trained", &["--resume", "--stages", "single", "--part", "0..1"]);
+    assert!(both.status.code() == Some(2) && stderr(&both).contains("cannot be used with"), "{}", stderr(&both));
     refused(f.train("x", &["--stages", "fuse"]), 2, &["stage `fused` needs stage `single`"]);
     refused(f.train("x", &["--spacing", "0"]), 2, &["--spacing must be above 0"]);
+}
+
+#[test]
+fn runs() {
+    let f = Fixture::get();
+    let run = f.root.join("broken");
+    ok(f.train("broken", &["--quiet", "--stages", "match"]));
+    let resume = || f.train("broken", &["--resume", "--stages", "match"]);
+    let whole = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    let half = &whole[..whole.find("\n[fuse").unwrap()];
+    for (text, words) in [("", "config.toml: damaged: it has no `"), (half, "config.toml: damaged: it has no `fuse.")] {
+        std::fs::write(run.join("config.toml"), text).unwrap();
+        refused(resume(), 3, &[words, "restore it, or train into another --out"]);
+        refused(onemark(&["inspect", "broken"]), 3, &[words]);
+        refused(onemark(&["compare", "broken", "--images", "images", "--truth", "truth.csv"]), 3, &[words]);
+    }
+    std::fs::write(run.join("config.toml"), whole).unwrap();
+    let images = |args: &[&str]| {
+        let args = [&["train"], args, &["--template", "p0.png", "--landmarks", "template.csv", "--out", "broken"]];
+        f.command(&[&args.concat()[..], &["--resume", "--stages", "match"]].concat()).output().unwrap()
+    };
+    std::fs::create_dir_all(f.root.join("altered")).unwrap();
+    for name in ["p0.png", "p1.png", "p2.png", "p3.png", "p4.png", "p5.png"] {
+        std::fs::copy(f.root.join("images").join(name), f.root.join("altered").join(name)).unwrap();
+    }
+    std::fs::copy(f.root.join("images/p3.png"), f.root.join("altered/p2.png")).unwrap();
+    refused(images(&["altered"]), 3, &["run.json: this run has another image \"p2.png\", one with other pixels"]);
+    std::fs::rename(f.root.join("altered/p2.png"), f.root.join("altered/p22.png")).unwrap();
+    refused(images(&["altered"]), 3, &["run.json: this run has another image, \"p2.png\" (now \"p22.png\")"]);
+    std::fs::write(run.join("run.json"), "{\"onemark\":").unwrap();
+    refused(resume(), 3, &["run.json: damaged: EOF", "restore it, or train into another --out"]);
 }
 
 #[test]

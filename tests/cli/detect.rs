@@ -1,5 +1,6 @@
 //! Detection that is stopped and resumed, images that cannot be read, and where pictures go.
 
+use crate::bad_input::refused;
 use crate::fixture::{Fixture, ok, stderr, stdout};
 use onemark::data::images::write_png_gray;
 use onemark::data::labels::Labels;
@@ -60,19 +61,64 @@ fn rows_of_other_weights_and_of_changed_images_are_made_again() {
         f.detect(&[&["changing", "--weights", weights, "--out", out, "--json"], resume].concat())
     };
     detect(&single, "changing.csv", &[]);
+    let found = std::fs::read(f.path("changing.csv")).unwrap();
     let other = detect(&fused, "changing.csv", &["--resume"]);
-    assert!(stderr(&other).contains("changing.csv: its rows are from other weights"), "{}", stderr(&other));
-    assert_eq!(skipped(&other), 0);
+    refused(other, 3, &["changing.csv: its rows are from other weights", "write into another --out"]);
+    assert_eq!(std::fs::read(f.path("changing.csv")).unwrap(), found);
+    detect(&fused, "changing.csv", &[]);
     // Another image under the same name, of another size.
     write_png_gray(f.root.join("changing/p1.png"), 70, 90, &[90; 70 * 90]).unwrap();
     mend(f, "changing");
-    assert_eq!(skipped(&ok(detect(&fused, "changing.csv", &["--resume"]))), 2);
+    let again = ok(detect(&fused, "changing.csv", &["--resume"]));
+    assert!(stderr(&again).contains("of images that have changed: found again (1)"), "{}", stderr(&again));
+    assert_eq!(skipped(&again), 2);
     ok(detect(&fused, "unchanged.csv", &[]));
     assert_eq!(std::fs::read(f.path("changing.csv")).unwrap(), std::fs::read(f.path("unchanged.csv")).unwrap());
-    // A finished file says nothing of its weights: all is made again, rather than trusted.
-    let again = ok(detect(&single, "changing.csv", &["--resume"]));
-    assert!(stderr(&again).contains("nothing beside it says which weights"), "{}", stderr(&again));
-    assert_eq!(skipped(&again), 0);
+}
+
+#[test]
+fn rows_that_cannot_be_kept_are_not_lost() {
+    let f = Fixture::get();
+    f.trained();
+    // A finished file, corrected by hand.
+    ok(f.detect(&["images", "--out", "finished.csv", "--quiet"]));
+    let mut text = std::fs::read_to_string(f.path("finished.csv")).unwrap();
+    text = text.replacen("p1.png,64,80,", "p1.png,64,80,0", 1);
+    std::fs::write(f.path("finished.csv"), &text).unwrap();
+    let words = ["finished.csv: finished, or corrected since", "another --out, or delete the file"];
+    refused(f.detect(&["images", "--out", "finished.csv", "--resume"]), 3, &words);
+    assert_eq!(std::fs::read_to_string(f.path("finished.csv")).unwrap(), text);
+    ok(f.detect(&["images", "--out", "finished.json", "--format", "coco", "--quiet"]));
+    let again = f.detect(&["images", "--out", "finished.json", "--format", "coco", "--resume"]);
+    refused(again, 3, &["finished.json: is there already"]);
+
+    // One that is not finished, with a row of an image that is not named, and then a record that is torn.
+    incomplete(f, "strange-part");
+    let resume = || f.detect(&["strange-part", "--out", "strange.csv", "--resume", "--quiet"]);
+    assert_eq!(resume().status.code(), Some(3));
+    let rows = std::fs::read_to_string(f.path("strange.csv")).unwrap();
+    let more = format!("{rows}{}", rows.lines().last().unwrap().replace("p2.png", "own.png") + "\n");
+    std::fs::write(f.path("strange.csv"), &more).unwrap();
+    refused(resume(), 3, &["strange.csv: its row of \"own.png\" is not of this detection", "another --out"]);
+    std::fs::write(f.path("strange.csv.resume.json"), "{").unwrap();
+    refused(resume(), 3, &["strange.csv: ", "strange.csv.resume.json is damaged"]);
+    assert_eq!(std::fs::read_to_string(f.path("strange.csv")).unwrap(), more);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_no_image() {
+    let f = Fixture::get();
+    f.trained();
+    let made = std::process::Command::new("mkfifo").arg(f.root.join("pipe.png")).status().unwrap();
+    assert!(made.success());
+    let done = f.detect(&["images/p1.png", "pipe.png", "/dev/zero", "--out", "piped.csv", "--quiet", "--json"]);
+    assert_eq!(done.status.code(), Some(3));
+    let text = stderr(&done);
+    assert!(text.contains("pipe.png: a pipe or device; images are read from files alone"), "{text}");
+    assert!(text.contains("/dev/zero: a pipe or device") && text.lines().count() == 2, "{text}");
+    assert_eq!(Labels::read(f.path("piped.csv")).unwrap().rows.len(), 1, "others are looked at");
+    refused(f.train("x", &["pipe.png"]), 3, &["pipe.png: a pipe or device"]);
 }
 
 #[test]

@@ -56,6 +56,31 @@ fn converted_and_back() {
 }
 
 #[test]
+fn each_image_has_its_own_millimetres() {
+    let f = Fixture::get();
+    let mut truth = Labels::read(f.path("truth.csv")).unwrap();
+    truth.rows.truncate(4);
+    let spacings = [Some([0.5, 0.5]), Some([0.25, 0.25]), None, Some([0.5, 0.4])];
+    truth.rows.iter_mut().zip(spacings).for_each(|(row, spacing)| row.spacing = spacing);
+    truth.write(f.path("mm.csv")).unwrap();
+    let said = stderr(&ok(convert(&["mm.csv", "mm-slicer", "--to", "slicer"])));
+    for words in ["no pixels that are not square", "a pixel is taken for 1 mm where no spacing is known"] {
+        assert!(said.contains(words), "{said}");
+    }
+    for (row, mm) in truth.rows.iter().zip([0.5, 0.25, 1.0, 1.0]) {
+        let path = f.path(&format!("mm-slicer/{}.mrk.json", row.image.trim_end_matches(".png")));
+        let json: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let x = json["markups"][0]["controlPoints"][0]["position"][0].as_f64().unwrap();
+        assert!((x - mm * row.points[0].unwrap()[0]).abs() < 1e-9, "{}: {x}", row.image);
+    }
+    let said = stderr(&ok(convert(&["mm.csv", "mm.tps"])));
+    assert!(said.contains("no pixels that are not square"), "{said}");
+    let tps = std::fs::read_to_string(f.path("mm.tps")).unwrap();
+    let scales: Vec<&str> = tps.lines().filter(|line| line.starts_with("SCALE")).collect();
+    assert_eq!(scales, ["SCALE=0.5", "SCALE=0.25"]);
+}
+
+#[test]
 fn what_cannot_be_converted() {
     let f = Fixture::get();
     ok(convert(&["truth.csv", "cannot.tps", "--quiet"]));

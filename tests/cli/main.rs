@@ -9,6 +9,7 @@ mod dicom;
 mod fixture;
 mod formats;
 mod gpu;
+mod kept;
 mod machine;
 mod performance;
 mod promises;

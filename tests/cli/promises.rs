@@ -1,5 +1,6 @@
 //! What is promised of every run: grouping changes nothing, a GPU repeats itself, one landmark is enough, methods compare.
 
+use crate::bad_input::refused;
 use crate::fixture::{Fixture, ok, onemark, stderr, stdout};
 use onemark::data::labels::Labels;
 use onemark::model::Model;
@@ -80,6 +81,23 @@ fn methods_are_compared() {
 }
 
 #[test]
+fn millimetres_are_those_of_the_images_compared() {
+    let f = Fixture::get();
+    let run = f.trained();
+    let mut truth = Labels::read(f.path("truth.csv")).unwrap();
+    // Of the others, nothing says how long a pixel is.
+    truth.rows.iter_mut().skip(1).take(2).for_each(|row| row.spacing = Some([0.5, 0.5]));
+    truth.write(f.path("some-mm.csv")).unwrap();
+    let images = ["images/p1.png", "images/p2.png"];
+    let args = [&["compare", run.to_str().unwrap(), "--images"], &images[..]].concat();
+    let done = onemark(&[&args[..], &["--truth", "some-mm.csv", "--out", "some-mm", "--json"]].concat());
+    let summary: serde_json::Value = serde_json::from_str(&stdout(&ok(done))).unwrap();
+    assert_eq!(summary["methods"]["fused"]["unit"], "mm");
+    let page = std::fs::read_to_string(f.path("some-mm/report.html")).unwrap();
+    assert!(page.contains("Pseudo-label error over training"));
+}
+
+#[test]
 fn the_folder_of_a_demo_is_a_run() {
     let f = Fixture::get();
     let mut demo = f.command(&["demo", "--out", "demo", "--quiet"]).spawn().unwrap();
@@ -119,16 +137,37 @@ fn parts_merge_to_the_bytes_of_one_run() {
         assert!(stdout(&ok(merge(&["part-b"]))).contains(&format!("round {round} of 2: landmarks 0..1 are still")));
         ok(merge(&["part-a", "part-b"]));
     }
+    // Into a folder that is not there yet, the labels of the round before come along.
+    ok(onemark(&["merge", "part-a", "part-b", "--out", "fresh"]));
+    train("fresh", &["--resume", "--stages", "fuse"]);
+    f.assert_same_weights("rounds", "fresh");
     train("merged", &["--resume", "--stages", "fuse"]);
     f.assert_same_weights("rounds", "merged");
+    // Two rounds of six steps.
+    let compare = ["compare", "rounds", "--images", "images", "--truth", "truth.csv", "--out", "rounds-page", "-q"];
+    ok(onemark(&compare));
+    let page = std::fs::read_to_string(f.path("rounds-page/report.html")).unwrap();
+    let chart = page.split("Pseudo-label error over training").last().unwrap().split("</svg>").next().unwrap();
+    assert!(chart.contains(r#"text-anchor="middle" class="m">10<"#), "{chart}");
+    for folder in ["fresh", "merged"] {
+        let names = std::fs::read_dir(f.root.join(folder)).unwrap().map(|e| e.unwrap().file_name());
+        let left = names.filter(|name| name.to_string_lossy().starts_with("single-")).count();
+        assert_eq!(left, 0, "{folder}: finished parts and rounds are removed");
+    }
     assert!(stdout(&ok(merge(&["part-a"]))).contains("finished before"));
     ok(f.train("stranger", &["--quiet", "--stages", "match", "--seed", "9"]));
-    let refused = merge(&["stranger"]);
-    assert!(
-        refused.status.code() == Some(3) && stderr(&refused).contains("only parts of one run"),
-        "{}",
-        stderr(&refused)
-    );
+    refused(merge(&["stranger"]), 3, &["only parts of one run"]);
+    refused(merge(&["part-a", "images"]), 3, &["images: not a run"]);
+    for (parts, out, words) in [
+        (&["part-a", "stranger"][..], "unborn", "stranger/config.toml: differs from that of part-a; only parts"),
+        (&["gone"], "unborn", "gone: not a run"),
+        (&["merged"], "unborn", "merged: all its rounds are finished: there is nothing to merge"),
+        (&["part-a"], "images", "images: holds files, but no run; empty it, or name another --out"),
+    ] {
+        refused(onemark(&[&["merge"], parts, &["--out", out]].concat()), 3, &[words]);
+    }
+    assert!(!f.root.join("unborn").exists());
+    assert_eq!(f.root.join("images").read_dir().unwrap().count(), 6);
     let far = f.train("merged", &["--quiet", "--set", "single.rounds=[1.5, 1]", "--resume", "--part", "3..7"]);
     assert_eq!(far.status.code(), Some(2), "{}", stderr(&far));
 }

@@ -87,14 +87,14 @@ function download({ annotation, images, index }) {
 /** Goes to another image, and asks about changes first. */
 export async function goTo(app, index) {
   if (index < 0 || index >= app.images.length || index === app.index) return;
-  if (app.annotation.dirty) {
+  while (app.annotation.dirty) { // what was changed while a save went on is not saved
     const choice = await ask('Unsaved changes', `${app.images[app.index].name} has changes that are not saved.`, [
       ['save', 'Save'],
       ['discard', 'Discard'],
       ['stay', 'Stay here'],
     ]);
-    const left = choice === 'discard' || (choice === 'save' && (await save(app)));
-    if (!left) {
+    if (choice === 'discard') break;
+    if (choice !== 'save' || !(await save(app))) {
       app.draw(); // the list of images shows where we are
       return;
     }

@@ -86,12 +86,17 @@ fn read(source: &Source, builder: &mut Builder) -> Result<()> {
     for category in &categories {
         let Some(keypoints) = &category.keypoints else { continue };
         names.insert(&category.id, keypoints);
-        if used.is_empty() || used.contains(&category.id) {
+        if used.contains(&category.id) {
             keypoints.iter().for_each(|name| _ = builder.landmark(name));
         }
     }
     let mut of_image: HashMap<&Id, Vec<&Annotation>> = HashMap::new();
     annotations.iter().for_each(|annotation| of_image.entry(&annotation.image_id).or_default().push(annotation));
+    let known: HashSet<&Id> = images.iter().map(|image| &image.id).collect();
+    annotations
+        .iter()
+        .filter(|a| !known.contains(&a.image_id))
+        .for_each(|_| builder.leave_out("annotations of unknown images"));
     for image in &images {
         let declared = image.width.zip(image.height).filter(|&(width, height)| width > 0 && height > 0);
         let Some((name, size)) = source.image(&image.file_name, declared, builder)? else { continue };
@@ -177,6 +182,9 @@ mod tests {
         assert_eq!(labels.rows[0].points, [Some([433.0, 94.0]), None, Some([434.5, 90.0])]);
         assert_eq!(labels.rows[1].points, [None; 3]);
         assert_eq!(notes, ["left out: annotations without keypoints (1)"]);
+        let (labels, notes) = read_text("coco", &FILE.replacen("\"image_id\": 397", "\"image_id\": 7", 1), "c.json");
+        assert_eq!(labels.rows[0].points, [None; 3]);
+        assert_eq!(notes[1], "left out: annotations of unknown images (1)");
     }
 
     #[test]
@@ -188,6 +196,7 @@ mod tests {
                 "\"category_id\": 1, \"keypoints\": [1,1,1,1,1,1,1,1,1], \"bbox\"",
                 &["\"nose\" is there twice"],
             ),
+            ("\"annotations\"", "\"shapes\"", &["c.json: no landmarks in it"]),
             (
                 "\"file_name\": \"000400.jpg\", \"height\": 10",
                 "\"file_name\": \"000400.jpg\"",

@@ -4,7 +4,7 @@ use super::builder::Builder;
 use super::recognize::{files_in, of_file, of_folder};
 use super::{Format, Images, Source, Spacing, Target, stem};
 use crate::data::files::write_atomic;
-use crate::data::labels::{Labels, is_square, list, read_text, shown};
+use crate::data::labels::{LabelRow, Labels, is_square, list, read_text, shown};
 use crate::error::{Error, Result};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -31,8 +31,8 @@ pub struct Found {
 }
 
 /// Where Slicer places an image that has no spacing of its own.
-const ONE_MM: &str =
-    "a pixel is taken for 1 mm, as Slicer does with PNG and JPEG; for others: onemark convert --spacing MM";
+const ONE_MM: &str = "a pixel is taken for 1 mm where no spacing is known, as Slicer does with PNG and JPEG; for others: \
+                      onemark convert --spacing MM";
 
 impl LabelFile {
     /// Opens a file or folder, and recognises its format unless it is given.
@@ -90,10 +90,10 @@ pub fn write(labels: &Labels, path: impl AsRef<Path>, format: &Format, spacing: 
     let images: Vec<&str> = labels.rows.iter().map(|row| row.image.as_str()).collect();
     let files = targets(path, format, &labels.names, &images)?;
     let write = format.write.expect("targets refuses formats that are not written");
-    let spacing = spacing.or_else(|| stated(labels));
     let text = |labels: &Labels, file: &Path| write(labels, &Target { path: file, spacing });
     let mut notes = Vec::from_iter(format.loses(labels));
-    notes.extend((format.spacing == Spacing::Needed && spacing.is_none()).then(|| ONE_MM.into()));
+    let unsaid = spacing.is_none() && labels.rows.iter().any(|row| square(row).is_none());
+    notes.extend((format.spacing == Spacing::Needed && unsaid).then(|| ONE_MM.into()));
     if !format.per_image {
         write_atomic(path, text(labels, path)?.as_bytes())?;
         return Ok(notes);
@@ -110,10 +110,9 @@ pub fn write(labels: &Labels, path: impl AsRef<Path>, format: &Format, spacing: 
     Ok(notes)
 }
 
-/// The side of a pixel that all rows state, if pixels are squares of one size.
-fn stated(labels: &Labels) -> Option<f64> {
-    let [mm, _] = labels.rows.first()?.spacing?;
-    labels.rows.iter().all(|row| row.spacing.is_some_and(|spacing| is_square(spacing, mm))).then_some(mm)
+/// The side of a pixel that a row states, if pixels are squares.
+pub(super) fn square(row: &LabelRow) -> Option<f64> {
+    row.spacing.filter(|&spacing| is_square(spacing, spacing[0])).map(|[mm, _]| mm)
 }
 
 /// The files that [`write()`] would write for labels with these landmarks and images.
@@ -183,7 +182,6 @@ pub fn refuse_existing(files: &[PathBuf]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::labels::LabelRow;
     use crate::data::labels::formats::FORMATS;
 
     fn labels(images: &[&str]) -> Labels {

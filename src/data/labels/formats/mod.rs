@@ -16,7 +16,7 @@ mod sizes;
 mod slicer;
 mod tps;
 
-use super::{Labels, shown};
+use super::{LabelRow, Labels, shown};
 use crate::error::{Error, Result};
 use builder::Builder;
 pub use exchange::{Found, LabelFile, refuse_existing, targets, write};
@@ -104,8 +104,15 @@ struct Source<'a> {
 /// A file that is written.
 struct Target<'a> {
     path: &'a Path,
-    /// The same.
+    /// Millimetres a pixel, over what rows state.
     spacing: Option<f64>,
+}
+
+impl Target<'_> {
+    /// Millimetres a pixel of a row's image, if it is known and pixels are squares.
+    fn spacing(&self, row: &LabelRow) -> Option<f64> {
+        self.spacing.or_else(|| exchange::square(row))
+    }
 }
 
 impl Format {
@@ -160,6 +167,10 @@ impl Format {
         });
         if self.spacing == Spacing::Unused && labels.rows.iter().any(|row| row.spacing.is_some()) {
             lost.push("millimetres");
+        }
+        let oblong = |row: &LabelRow| row.spacing.is_some() && exchange::square(row).is_none();
+        if matches!(self.spacing, Spacing::Said | Spacing::Needed) && labels.rows.iter().any(oblong) {
+            lost.push("pixels that are not square");
         }
         (!lost.is_empty()).then(|| format!("{} holds no {}", self.title, lost.join(", no ")))
     }

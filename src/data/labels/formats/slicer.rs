@@ -129,7 +129,7 @@ fn read(source: &Source, builder: &mut Builder) -> Result<()> {
 }
 
 fn write(labels: &Labels, target: &Target) -> Result<String> {
-    let spacing = target.spacing.unwrap_or(1.0);
+    let spacing = target.spacing(&labels.rows[0]).unwrap_or(1.0);
     let control_point = |(name, point): (&String, &Option<Point>)| ControlPoint {
         label: name.clone(),
         position: Some(match point {

@@ -132,7 +132,7 @@ fn write(labels: &Labels, target: &Target) -> Result<String> {
             };
         }
         let _ = writeln!(tps, "IMAGE={}\nID={id}", row.image);
-        if let Some(mm) = target.spacing {
+        if let Some(mm) = target.spacing(row) {
             let _ = writeln!(tps, "SCALE={mm}");
         }
     }
