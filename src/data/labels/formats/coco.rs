@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(notes, ["left out: annotations without keypoints (1)"]);
         let (labels, notes) = read_text("coco", &FILE.replacen("\"image_id\": 397", "\"image_id\": 7", 1), "c.json");
         assert_eq!(labels.rows[0].points, [None; 3]);
-        assert_eq!(notes[1], "left out: annotations of unknown images (1)");
+        assert_eq!(notes[0], "left out: annotations of unknown images (1)");
     }
 
     #[test]
