@@ -43,6 +43,7 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Anatomical landmark detection from one annotated image.
@@ -124,6 +125,7 @@ pub struct Compute {
 impl Compute {
     /// Runs `work` on the CPU threads that were asked for.
     pub fn install<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        IN_JSON.store(self.progress == progress::Form::Json, Ordering::Relaxed);
         let Some(threads) = self.threads else { return work() };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build();
         pool.map_err(|e| Error::Usage(format!("cannot start {threads} threads: {e}")))?.install(work)
@@ -183,15 +185,27 @@ fn trace(run: &timing::Run) {
     timing::lines(run).iter().for_each(note);
 }
 
+/// Whether a program reads stderr: all of it is then an object a line.
+static IN_JSON: AtomicBool = AtomicBool::new(false);
+
 /// A line on stderr; that it cannot be written is no reason to stop.
 pub fn note(text: impl AsRef<str>) {
-    let line: String = text.as_ref().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let _ = writeln!(std::io::stderr(), "{line}");
+    say("note", "", text.as_ref());
 }
 
 /// An error on stderr, in one line.
 pub fn complain(error: &Error) {
-    note(format!("error: {error}"));
+    say("error", "error: ", &error.to_string());
+}
+
+/// A line on stderr, for people behind a prefix, for programs under a key.
+fn say(key: &str, prefix: &str, text: &str) {
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line = match IN_JSON.load(Ordering::Relaxed) {
+        true => serde_json::json!({ key: text }).to_string(),
+        false => format!("{prefix}{text}"),
+    };
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Text to stdout. Whoever reads may stop reading.

@@ -31,7 +31,8 @@ pub fn stopped() -> bool {
 pub enum Form {
     /// One line: redrawn on a terminal, else another one every ten seconds and at the end of a stage.
     Text,
-    /// An object a line, once a second and at the end of a stage: stage, done, total, loss, seconds, eta_seconds.
+    /// An object a line, once a second and at the end of a stage: stage, done, total, loss, seconds, eta_seconds. What else there
+    /// is to say is an object with one member, note or error.
     Json,
 }
 

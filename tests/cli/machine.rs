@@ -58,7 +58,11 @@ fn images_can_be_listed_on_stdin_and_progress_read_by_programs() {
     let out = ok(onemark_with(&words, &format!("{}\n\n{}\n", images[0], images[1])));
     assert_eq!(std::fs::read(&named).unwrap(), std::fs::read(&listed).unwrap());
     let told: Vec<serde_json::Value> =
-        stderr(&out).lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let last = told.last().expect("the end of the stage is told");
+        stderr(&out).lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    assert!(told[0]["note"].as_str().is_some_and(|note| note.starts_with("device: cpu")), "{told:?}");
+    let last = told.iter().rfind(|line| line["stage"].is_string()).expect("the end of the stage is told");
     assert_eq!((&last["stage"], &last["done"], &last["total"]), (&"detect".into(), &2.into(), &2.into()));
+    let failed = f.detect(&["gone.png", "--out", &f.path("none.csv"), "--progress", "json"]);
+    let told: serde_json::Value = serde_json::from_str(stderr(&failed).lines().last().unwrap()).unwrap();
+    assert!(told["error"].as_str().is_some_and(|error| error.contains("gone.png")), "{told}");
 }
