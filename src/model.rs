@@ -195,12 +195,11 @@ impl Model {
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| {
             refuse(format!("not a safetensors file ({e}); expected weights written by `onemark train`"))
         })?;
-        let header = metadata
+        let text = metadata
             .metadata()
             .as_ref()
             .and_then(|map| map.get("onemark"))
             .ok_or_else(|| refuse("a safetensors file of another program: it has no `onemark` header".into()))?;
-        let text = header;
         let version = serde_json::from_str::<serde_json::Value>(text).ok().and_then(|v| v["version"].as_u64());
         if version != Some(VERSION.into()) {
             let found = version.map_or("none".into(), |v| v.to_string());

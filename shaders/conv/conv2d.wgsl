@@ -26,32 +26,7 @@ const RIGHT_ALONG_K: bool = true;
 const EXACT: bool = false; // #const
 const POINTWISE: bool = false; // #const
 
-struct Params {
-    base: u32,
-    groups: u32,
-    row_tiles: u32,
-    column_tiles: u32,
-    pixels: u32,
-    h: u32,
-    w: u32,
-    ci: u32,
-    oh: u32,
-    ow: u32,
-    co: u32,
-    kh: u32,
-    kw: u32,
-    stride: u32,
-    pad: u32,
-    bias: u32,
-    rank: u32,
-    activation: u32,
-    x_k: u32,
-    w_k: u32,
-    b_k: u32,
-    v_k: u32,
-    u_k: u32,
-    y_k: u32,
-}
+#import lib/conv2d_params
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<Numbers>;

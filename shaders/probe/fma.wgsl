@@ -1,8 +1,18 @@
 // y[i] = sum over 16 chains j of f(f(..f(x[i] + j/16))), f(v) = DECAY v + GAIN, `rounds` times. One element a thread.
+//
+//   F16   chains are in f16
 #import lib/element
 
+#if F16
+enable f16;
+alias Four = vec4<f16>;
+const DECAY: f16 = 0.5h;
+const GAIN: f16 = 0.5h;
+#else
+alias Four = vec4<f32>;
 const DECAY: f32 = 0.999;
 const GAIN: f32 = 0.001;
+#endif
 
 struct Params {
     base: u32,
@@ -28,9 +38,9 @@ fn main(
         return;
     }
     let ramp = vec4(0.0, 0.0625, 0.125, 0.1875);
-    let decay = vec4(DECAY);
-    let gain = vec4(GAIN);
-    var a = vec4(x[i / p.slice * p.x_k + i % p.slice]) + ramp;
+    let decay = Four(DECAY);
+    let gain = Four(GAIN);
+    var a = Four(vec4(x[i / p.slice * p.x_k + i % p.slice]) + ramp);
     var b = a + 0.25;
     var c = a + 0.5;
     var d = a + 0.75;
@@ -40,5 +50,5 @@ fn main(
         c = fma(c, decay, gain);
         d = fma(d, decay, gain);
     }
-    y[i / p.slice * p.y_k + i % p.slice] = dot((a + b) + (c + d), vec4(1.0));
+    y[i / p.slice * p.y_k + i % p.slice] = dot(vec4<f32>((a + b) + (c + d)), vec4(1.0));
 }

@@ -103,10 +103,15 @@ fn bench(args: &Args) -> Result<u8> {
         Settings { landmarks: args.landmarks.into(), batch: args.batch.map(usize::from), ..Settings::default() };
     let kernels: Vec<BenchCase> = kernels(args, &settings)?;
     let workloads = workloads(args);
-    if kernels.is_empty() && workloads.is_empty() {
-        let names = args.filter.join(" or ");
-        let cause = format!("nothing to measure is called {names};{} --list shows all names", hint(&args.filter));
+    let names =
+        || kernels.iter().map(|case| case.op.name().to_string()).chain(workloads.iter().map(|w| w.row_name() + HOST));
+    let nothing = |word: &&String| !names().any(|name| name.contains(word.as_str()));
+    if let Some(word) = args.filter.iter().find(nothing) {
+        let cause = format!("nothing to measure is called {word};{} --list shows all names", hint(word));
         return Err(Error::Usage(cause));
+    }
+    if names().next().is_none() {
+        return Err(Error::Usage("no kernel and no program can be measured like this".into()));
     }
     if args.dtype == Dtype::F16 && args.slope {
         return Err(Error::Usage("--slope counts conversions too: not with --dtype f16".into()));
@@ -175,12 +180,11 @@ fn workloads(args: &Args) -> Vec<Workload> {
         .collect()
 }
 
-/// What the first misspelt word most likely means.
-fn hint(words: &[String]) -> String {
-    let workloads = Workload::ALL.map(Workload::row_name);
-    let known = || Op::NAMES.iter().copied().chain(workloads.iter().map(String::as_str));
-    let near = words.iter().find_map(|word| crate::nearest::nearest(word, known()));
-    near.map(|name| format!(" did you mean {name}?")).unwrap_or_default()
+/// What a misspelt word most likely means.
+fn hint(word: &str) -> String {
+    let workloads: Vec<String> = Workload::ALL.into_iter().chain(Workload::APART).map(Workload::row_name).collect();
+    let known = Op::NAMES.iter().copied().chain(workloads.iter().map(String::as_str));
+    crate::nearest::nearest(word, known).map(|name| format!(" did you mean {name}?")).unwrap_or_default()
 }
 
 fn wanted(args: &Args, name: &str) -> bool {

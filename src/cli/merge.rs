@@ -5,7 +5,7 @@ use crate::data::files::{read_capped, write_atomic};
 use crate::learn::checkpoint::{CONFIG, RunDir};
 use crate::learn::dataset::Dataset;
 use crate::learn::pipeline::{PROPOSALS, log_file, weights_file};
-use crate::learn::rounds::{self, Rounds};
+use crate::learn::rounds::{Rounds, is_part_of, round_file};
 use crate::model::{Kind, Model};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -26,16 +26,6 @@ pub struct Args {
 }
 
 const MAX_BYTES: u64 = 16 << 30;
-
-/// What a finished round leaves to the next.
-fn round_file(round: usize) -> String {
-    format!("single-round-{round}.json")
-}
-
-/// Whether a part's file is of this round.
-fn is_of(part: &str, round: usize) -> bool {
-    part.starts_with(&format!("single-part-{round}-"))
-}
 
 pub fn run(args: Args) -> Result<u8> {
     let begun = args.out.join(RunInfo::FILE).is_file();
@@ -75,7 +65,7 @@ pub fn run(args: Args) -> Result<u8> {
         })?;
         // Those of other rounds are of no use here.
         let names = from.names()?;
-        let parts: Vec<&String> = names.iter().filter(|name| rounds::is_part(name) && is_of(name, round)).collect();
+        let parts: Vec<&String> = names.iter().filter(|name| is_part_of(round, name)).collect();
         let labels = (round > 0 && !parts.is_empty()).then(|| round_file(round - 1));
         for name in [CONFIG, &matcher].into_iter().chain(labels.as_deref()) {
             if read_capped(from.file(name), MAX_BYTES)? != read_capped(run.file(name), MAX_BYTES)? {

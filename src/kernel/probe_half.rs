@@ -35,7 +35,7 @@ impl Kernel for FmaF16 {
     }
 
     fn gpu(&self, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {
-        let params = shaders::fma_f16::Params {
+        let params = shaders::fma::Params {
             elements: word(y[0].shape.len()),
             slice: word(y[0].shape.slice_len()),
             x_k: word(x[0].k_stride),

@@ -41,13 +41,14 @@ fn part_file(round: usize, landmarks: &Range<usize>) -> String {
     format!("single-part-{round}-{:03}-{:03}.json", landmarks.start, landmarks.end)
 }
 
-fn round_file(round: usize) -> String {
+/// What a finished round, but the last, leaves to the next: labels and log.
+pub fn round_file(round: usize) -> String {
     format!("single-round-{round}.json")
 }
 
-/// Whether a file of a run's folder is a part.
-pub fn is_part(name: &str) -> bool {
-    parse(name).is_some()
+/// Whether a file of a run's folder is a part of a round.
+pub fn is_part_of(round: usize, name: &str) -> bool {
+    parse(name).is_some_and(|part| part.0 == round)
 }
 
 /// The round and the landmarks that a part's file name says.

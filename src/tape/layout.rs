@@ -8,6 +8,7 @@
 //! landmarks in lockstep, in groups or one by one gives the same bits. Every parameter starts at a multiple of
 //! [`ALIGN`] elements, which is what GPU bindings ask for; the gaps stay zero.
 
+use crate::data::files::{FNV_START, fnv1a};
 use crate::kernel::Shape;
 use crate::kernel::tensor::Operand;
 use crate::random::Stream;
@@ -124,7 +125,7 @@ impl Layout {
                             _ if parameter.shape.k == 1 => u64::MAX,
                             many => many[k] as u64,
                         };
-                        let mut random = Stream::new(seed, &[crate::random::hash_str(&parameter.name), who]);
+                        let mut random = Stream::new(seed, &[fnv1a(FNV_START, parameter.name.as_bytes()), who]);
                         slice.fill_with(|| random.normal() as f32 * std);
                     }
                 }

@@ -63,6 +63,7 @@ fn slower_than_before_is_a_failure() {
 fn what_cannot_be_measured_is_said() {
     for (args, cause) in [
         (&["conv3d"][..], "nothing to measure is called conv3d; did you mean conv2d? --list"),
+        (&["conv2d", "poool"], "nothing to measure is called poool; did you mean pool? --list"),
         (&["--shape", "h=0"], "`0` is not"),
         (&["--case", "{}"], "--case {}: missing field"),
         (&["--compare", "none.json"], "none.json: cannot read"),

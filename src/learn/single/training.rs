@@ -77,7 +77,7 @@ impl<'a> SingleTraining<'a> {
         Ok(Self { config, crop, dataset, template, seed, pixel, landmarks, labels, trainer, locator, batch, losses })
     }
 
-    /// Bytes that the training of `k` landmarks at once plans for, the stored images not counted.
+    /// Bytes that the training of `k` landmarks at once plans for, and those of its largest tensor; stored images do not count.
     pub fn bytes(config: &SingleConfig, crop: &CropConfig, dataset: &Dataset, k: usize) -> Result<(u64, u64)> {
         let (tape, loss) = record(config, crop, dataset, k)?;
         let program = Trainer::plan(tape, loss)?.0;
