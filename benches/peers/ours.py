@@ -60,12 +60,13 @@ def arguments(case):
     return [word for each in ops.cases for word in ("--case", each)]
 
 
-def measure(binary, case, threads, seconds):
-    """Milliseconds of the case, median and p10, and its 10^9 operations."""
+def measure(binary, case, device, threads, seconds):
+    """Milliseconds of the case, median and p10, and its 10^9 operations. On a GPU by wall time, as peers on one are timed."""
     asked = arguments(case)
     rows = max(1, asked.count("--case"))
-    command = [binary, "bench", *asked, "--device", "cpu", "--threads", str(threads), "--format", "json", "--quiet"]
+    command = [binary, "bench", *asked, "--device", device, "--threads", str(threads), "--format", "json", "--quiet"]
     command += ["--warmup", str(WARMUP / rows), "--min-time", str(seconds / rows)]
+    command += ["--slope"] if device == "gpu" else []
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     found = json.loads(printed)["rows"]
     times = {name: 1e3 * sum(row[name] for row in found) for name in ("median", "p10")}
