@@ -60,7 +60,11 @@ impl Peer {
         while self.elapse(run, n) < share {
             n *= 2;
         }
-        (0..SLOPES).map(|_| (self.elapse(run, n), self.elapse(run, 2 * n))).map(|(t, t2)| (t2 - t) / n as f64).collect()
+        let slope = |_| {
+            let (once, twice) = (self.elapse(run, n), self.elapse(run, 2 * n));
+            (twice - once).max(0.0) / n as f64
+        };
+        (0..SLOPES).map(slope).collect()
     }
 }
 
@@ -75,7 +79,7 @@ fn main() -> Result<()> {
     let on_gpu = words[0] == "wgpu";
     let device = if on_gpu { Device::wgpu(DeviceKind::DefaultDevice) } else { Device::flex() };
     if let Some(identity) = device.as_dispatch().identity() {
-        eprintln!("burn computes on {}, {}", identity.name, identity.fingerprint);
+        eprintln!("burn computes on {}", identity.name);
     }
     let backward = words[1] == "forward_backward";
     let numbers: Vec<usize> = words[2..].iter().map(|word| word.parse().expect("a number")).collect();
