@@ -63,23 +63,32 @@ fn up(q: u32, r: u32) -> f32 {
     return f32(u[landmark * p.u_k + channel(8u * q + lane) * p.rank + r]);
 }
 
-// Adds u (v x).
+// Adds u (v x), four ranks at a time, so that pixels are loaded once for them.
 fn add_adapter() {
     look_up(p.kh / 2u, p.kw / 2u);
-    for (var r = 0u; r < p.rank; r++) {
-        var low = vec4(0.0);
-        var high = vec4(0.0);
+    for (var first = 0u; first < p.rank; first += 4u) {
+        // [4, 2] vectors of four of a thread's pixels.
+        var t = array<vec4<f32>, 8>();
         for (var i = 0u; i < p.ci; i++) {
-            let factor = vec4(f32(v[landmark * p.v_k + r * p.ci + i]));
-            low = fma(vec4(long(0u, i), long(1u, i), long(2u, i), long(3u, i)), factor, low);
-            high = fma(vec4(long(4u, i), long(5u, i), long(6u, i), long(7u, i)), factor, high);
+            let low = vec4(long(0u, i), long(1u, i), long(2u, i), long(3u, i));
+            let high = vec4(long(4u, i), long(5u, i), long(6u, i), long(7u, i));
+            let value = f32(v[landmark * p.v_k + min(first + lane % 4u, p.rank - 1u) * p.ci + i]);
+            for (var c = 0u; c < 4u; c++) {
+                let factor = vec4(subgroupShuffle(value, c));
+                t[2u * c] = fma(low, factor, t[2u * c]);
+                t[2u * c + 1u] = fma(high, factor, t[2u * c + 1u]);
+            }
         }
-        add_eight(0u, low, high, up(0u, r));
-        add_eight(1u, low, high, up(1u, r));
+        for (var c = 0u; c < min(4u, p.rank - first); c++) {
+            let low = t[2u * c];
+            let high = t[2u * c + 1u];
+            add_eight(0u, low, high, up(0u, first + c));
+            add_eight(1u, low, high, up(1u, first + c));
 #if WIDE
-        add_eight(2u, low, high, up(2u, r));
-        add_eight(3u, low, high, up(3u, r));
+            add_eight(2u, low, high, up(2u, first + c));
+            add_eight(3u, low, high, up(3u, first + c));
 #endif
+        }
     }
 }
 
