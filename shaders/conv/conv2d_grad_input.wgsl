@@ -23,26 +23,7 @@ const LEFT_ALONG_K: bool = true;
 const RIGHT_ALONG_K: bool = false;
 const EXACT: bool = false; // #const
 
-struct Params {
-    base: u32,
-    groups: u32,
-    row_tiles: u32,
-    column_tiles: u32,
-    n: u32,
-    h: u32,
-    w: u32,
-    ci: u32,
-    oh: u32,
-    ow: u32,
-    co: u32,
-    kh: u32,
-    kw: u32,
-    stride: u32,
-    pad: u32,
-    dy_k: u32,
-    w_k: u32,
-    dx_k: u32,
-}
+#import lib/conv2d_grad_input_params
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> dy: array<Numbers>;

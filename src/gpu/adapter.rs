@@ -61,7 +61,7 @@ fn adapters() -> Vec<Adapter> {
 }
 
 fn describe(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
-    let (info, limits) = (adapter.get_info(), adapter.limits());
+    let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
     let kind = match info.device_type {
         wgpu::DeviceType::DiscreteGpu => "discrete",
         wgpu::DeviceType::IntegratedGpu => "integrated",
@@ -78,8 +78,9 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
         software: info.device_type == wgpu::DeviceType::Cpu,
         max_buffer_bytes: limits.max_buffer_size,
         max_binding_bytes: limits.max_storage_buffer_binding_size,
-        f16: adapter.features().contains(wgpu::Features::SHADER_F16),
+        f16: features.contains(wgpu::Features::SHADER_F16),
         matrix: matrix(adapter),
+        subgroup_threads: if features.contains(wgpu::Features::SUBGROUP) { info.subgroup_min_size } else { 0 },
         workgroup_bytes: limits.max_compute_workgroup_storage_size,
         workgroup_threads: limits.max_compute_invocations_per_workgroup,
     }

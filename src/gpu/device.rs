@@ -62,7 +62,9 @@ impl Device {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("onemark"),
             required_features: adapter.adapter.features()
-                & (wgpu::Features::TIMESTAMP_QUERY | if matrix { MATRIX } else { wgpu::Features::SHADER_F16 }),
+                & (wgpu::Features::TIMESTAMP_QUERY
+                    | wgpu::Features::SUBGROUP
+                    | if matrix { MATRIX } else { wgpu::Features::SHADER_F16 }),
             required_limits,
             experimental_features: if matrix { experimental() } else { wgpu::ExperimentalFeatures::disabled() },
             ..wgpu::DeviceDescriptor::default()

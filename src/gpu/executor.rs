@@ -55,7 +55,7 @@ struct Memory {
 impl GpuExecutor {
     /// Opens a device.
     pub fn new(adapter: &Adapter) -> Result<Self> {
-        Self::open(adapter, Element::F32, Choice::default())
+        Self::open(adapter, Element::F32, Choice::of(adapter))
     }
 
     /// Opens a device whose executor stores parameters, and what kernels leave to each other, like this, and takes its variants

@@ -25,6 +25,8 @@ pub struct DeviceInfo {
     pub f16: bool,
     /// The side of the fragments of its matrix units, for f16 operands and f32 sums, if it has such that shaders here can use.
     pub matrix: Option<usize>,
+    /// Threads of its smallest subgroup, where shaders may exchange numbers within one; else 0.
+    pub subgroup_threads: u32,
     /// Memory that a workgroup may share, in bytes.
     pub workgroup_bytes: u32,
     /// The largest workgroup, in threads.

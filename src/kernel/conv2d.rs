@@ -13,7 +13,7 @@ use super::activation::Activation;
 use super::conv2d_grad::{Conv2dGradInput, Conv2dGradWeight};
 use super::padded::{Adapter, Window};
 use super::tensor::expect;
-use super::tile::{FORMS, POINTWISE, Product, STEP, Sizes, Tile};
+use super::tile::{FORMS, Long, POINTWISE, Product, STEP, Sizes, Tile};
 use super::{Bind, Dispatch, Half, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::cpu::gemm::{pack_transposed, padded};
@@ -168,7 +168,13 @@ impl Kernel for Conv2d {
 
     fn tiles(&self, x: &[Operand], y: &[Operand]) -> Vec<Tile> {
         let pointwise = x[1].shape.pixels() == 1 && self.stride == 1 && self.pad == 0;
-        self.product(x, y).variants(Self::NAME, Sizes::Tall, if pointwise { POINTWISE } else { FORMS })
+        let product = self.product(x, y);
+        let mut tiles = product.variants(Self::NAME, Sizes::Tall, if pointwise { POINTWISE } else { FORMS });
+        // The direct form would write a sigmoid out for each of its numbers.
+        if self.activation != Activation::Sigmoid {
+            tiles.extend(product.direct(Self::NAME, Long::Rows));
+        }
+        tiles
     }
 
     fn matrix_tile(&self, x: &[Operand], y: &[Operand], side: usize) -> Option<Tile> {

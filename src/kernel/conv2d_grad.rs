@@ -10,7 +10,7 @@
 use super::matmul;
 use super::padded::Window;
 use super::tensor::expect;
-use super::tile::{FORMS, Product, STEP, Sizes, Tile};
+use super::tile::{FORMS, Long, Product, STEP, Sizes, Tile};
 use super::{Bind, Dispatch, In, Kernel, Operand, Out, Real, Sample, Shape, word};
 use crate::Result;
 use crate::cpu::gemm::padded;
@@ -95,6 +95,7 @@ impl Kernel for Conv2dGradInput {
         if self.is_product(w) {
             tiles.splice(0..0, product.variants(matmul::PLAIN, Sizes::Tall, FORMS));
         }
+        tiles.extend(product.direct(Self::NAME, Long::Rows));
         tiles
     }
 
@@ -272,7 +273,9 @@ impl Kernel for Conv2dGradWeight {
         let product = self.product(&[x[0].shape, x[1].shape]);
         let strides = [x[0].k_stride, x[1].k_stride, y[0].k_stride];
         let fours = product.fours && strides.iter().all(|stride| stride.is_multiple_of(4));
-        Product { fours, ..product }.variants(Self::NAME, Sizes::Square, FORMS)
+        let mut tiles = Product { fours, ..product }.variants(Self::NAME, Sizes::Square, FORMS);
+        tiles.extend(product.direct(Self::NAME, Long::Columns));
+        tiles
     }
 
     fn gpu_tiled(&self, tile: Tile, x: &[Operand], y: &[Operand]) -> Vec<Dispatch> {

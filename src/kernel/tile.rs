@@ -1,4 +1,5 @@
-//! Variants of the matrix products on the GPU (`shaders/lib/gemm.wgsl`): which fit a product, and which of them shapes choose.
+//! Variants of the matrix products on the GPU, tiled (`shaders/lib/gemm.wgsl`) and direct (`shaders/lib/direct.wgsl`): which fit a
+//! product, and which of them shapes choose.
 
 use crate::gpu::shaders;
 
@@ -72,6 +73,16 @@ pub(crate) const FORMS: &[&str] = &["_exact", "_vec4", ""];
 /// The same for convolutions by one pixel.
 pub(crate) const POINTWISE: &[&str] = &["_pointwise_exact", "_pointwise", "_exact", "_vec4", ""];
 
+/// The side of a product of which a workgroup of the direct form owns [`LONG`] numbers; of the other it owns 16 or 32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Long {
+    Rows,
+    Columns,
+}
+
+const LONG: usize = 64;
+const SHORT: [(&str, usize); 2] = [("narrow", 16), ("wide", 32)];
+
 /// The matrix products of a launch, as their variants see them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Product {
@@ -104,6 +115,21 @@ impl Product {
         tiles
     }
 
+    /// The variants `<kernel>_direct_<width>`, which fit every product: first the narrower if that covers the short side at once.
+    /// They have the bits of the others. Who wants them is a matter of the device (`gpu::Choice`).
+    pub fn direct(&self, kernel: &str, long: Long) -> Vec<Tile> {
+        let short = if long == Long::Rows { self.columns } else { self.rows };
+        let mut tiles = SHORT.map(|(name, width)| {
+            let shader = shaders::name(&format!("{kernel}_direct_{name}")).expect("both widths are in the list");
+            let [rows, columns] = if long == Long::Rows { [LONG, width] } else { [width, LONG] };
+            Tile { shader, rows, columns }
+        });
+        if short > SHORT[0].1 {
+            tiles.reverse();
+        }
+        tiles.into()
+    }
+
     fn fits(&self, form: &str, covered: bool) -> bool {
         form.is_empty() || self.fours && (covered || !form.ends_with("exact"))
     }
@@ -119,6 +145,11 @@ impl Tile {
     /// Whether it multiplies on matrix units, whose sums need not associate like other variants'.
     pub fn on_matrix_units(&self) -> bool {
         self.shader.starts_with("conv2d_matrix")
+    }
+
+    /// Whether its threads exchange numbers within a subgroup: a form for CPUs that play a GPU.
+    pub fn is_direct(&self) -> bool {
+        self.shader.contains("_direct_")
     }
 
     /// Tiles along the rows and along the columns.
@@ -157,5 +188,16 @@ mod tests {
         assert_eq!(names(product), ["narrow_vec4", "narrow", "small_vec4", "small", "large_vec4", "large"]);
         assert_eq!(names(Product { rows: 48, fours: false, ..PRODUCT }), ["large", "small", "narrow"]);
         assert_eq!(names(Product { rows: 32, ..PRODUCT })[..3], ["small_exact", "small_vec4", "small"]);
+    }
+    #[test]
+    fn the_direct_form_is_as_wide_as_the_short_side() {
+        let names = |product: Product, long| product.direct("conv2d_grad_weight", long);
+        let narrow = Tile { shader: "conv2d_grad_weight_direct_narrow", rows: 64, columns: 16 };
+        let wide = Tile { shader: "conv2d_grad_weight_direct_wide", rows: 64, columns: 32 };
+        assert_eq!(names(PRODUCT, Long::Rows), [wide, narrow]);
+        assert_eq!(names(Product { columns: 3, fours: false, ..PRODUCT }, Long::Rows), [narrow, wide]);
+        let turned = |tile: Tile| Tile { rows: tile.columns, columns: tile.rows, ..tile };
+        assert_eq!(names(Product { rows: 16, ..PRODUCT }, Long::Columns), [turned(narrow), turned(wide)]);
+        assert!(narrow.is_direct() && !PRODUCT.variants("conv2d", Sizes::Tall, FORMS)[0].is_direct());
     }
 }

@@ -7,8 +7,8 @@ use crate::timing::shapes;
 use crate::units::si;
 use std::fmt::Write;
 
-/// Every step with its variant, cost, and the place and life of what it writes; then totals. A variant is a GPU's that shapes
-/// choose; places are elements into the arena or a persistent buffer.
+/// Every step with its variant, cost, and the place and life of what it writes; then totals. A variant is what shapes
+/// choose on a real GPU; places are elements into the arena or a persistent buffer.
 pub fn table(name: &str, program: &Program) -> String {
     let lives = program.lives();
     let mut text = format!("{name}\n");

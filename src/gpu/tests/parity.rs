@@ -4,7 +4,8 @@
 //! `ONEMARK_TEST_KERNEL=conv` tests the kernels whose names contain it.
 
 use super::{GpuExecutor, executor, half_adapter, skip};
-use crate::gpu::{Choice, shaders};
+use crate::gpu::choice::{Choice, Direct};
+use crate::gpu::shaders;
 use crate::kernel::{Element, Half, Op, Operand, Sample, Shape, Tile};
 use crate::parity::{Case, Expected, STATE, shapes, wide};
 use crate::plan::Program;
@@ -136,7 +137,7 @@ fn every_kernel_agrees_with_its_twin() {
 #[test]
 fn every_f16_variant_agrees_with_its_twin() {
     let Some(adapter) = half_adapter() else { return };
-    let mut gpu = GpuExecutor::open(&adapter, Element::F16, Choice::default()).unwrap();
+    let mut gpu = GpuExecutor::open(&adapter, Element::F16, Choice::of(&adapter)).unwrap();
     for_each_half_case(|case, expected| {
         check_dense(case, expected, &mut gpu)?;
         // What only writes f16 has inputs that f16 cannot hold.
@@ -228,7 +229,7 @@ fn samples_launch_every_variant() {
         let matrix = [16, 8].into_iter().filter_map(|side| sample.op.matrix_tile(&x, &y, side));
         launched.extend(matrix.map(|tile| tile.shader));
         for tile in std::iter::once(None).chain(tiles(&sample).into_iter().map(Some)) {
-            let choice = Choice { only: tile, ..Choice::default() };
+            let choice = Choice { only: tile, direct: Direct::Listed, ..Choice::default() };
             for program in &programs {
                 for step in &program.steps {
                     let launches = program.launches(step, &choice);

@@ -1,0 +1,21 @@
+// The uniform block of the gradient with respect to the input, tiled and in registers.
+struct Params {
+    base: u32,
+    groups: u32,
+    row_tiles: u32,
+    column_tiles: u32,
+    n: u32,
+    h: u32,
+    w: u32,
+    ci: u32,
+    oh: u32,
+    ow: u32,
+    co: u32,
+    kh: u32,
+    kw: u32,
+    stride: u32,
+    pad: u32,
+    dy_k: u32,
+    w_k: u32,
+    dx_k: u32,
+}
