@@ -198,17 +198,22 @@ impl GpuExecutor {
     /// # Panics
     /// If an input has not the length of its shape: a fault of the caller.
     pub fn run_into(&mut self, index: usize, inputs: &[&[f32]], outputs: &mut Vec<Vec<f32>>) -> Result<()> {
-        let submission = self.submit(index, inputs)?;
-        self.read_outputs(&self.programs[index], submission, outputs)
-    }
-
-    /// All that the host does for a run before it waits.
-    pub(super) fn submit(&mut self, index: usize, inputs: &[&[f32]]) -> Result<wgpu::SubmissionIndex> {
         self.bind(index)?;
         let loaded = &self.programs[index];
+        let submission = self.submit(loaded, inputs, drop)?;
+        self.read_outputs(loaded, submission, outputs)
+    }
+
+    /// All that the host does for a run of a bound program before it waits. `between` is told of the submissions before the last.
+    pub(super) fn submit(
+        &self,
+        loaded: &Loaded,
+        inputs: &[&[f32]],
+        between: impl FnMut(wgpu::SubmissionIndex),
+    ) -> Result<wgpu::SubmissionIndex> {
         self.device.guard(&loaded.need, || {
             self.write_inputs(loaded, inputs);
-            let mut encoder = self.encode(loaded);
+            let mut encoder = self.encode(loaded, between);
             self.copy_outputs(loaded, &mut encoder);
             self.device.queue.submit([encoder.finish()])
         })
@@ -283,8 +288,12 @@ impl GpuExecutor {
         self.device.map(&self.staging.buffer, size, submission, loaded.patience(), "running a program", read)
     }
 
-    /// Encodes all launches; submits whenever what is encoded may take too long. Returns the open rest.
-    pub(super) fn encode(&self, loaded: &Loaded) -> wgpu::CommandEncoder {
+    /// Encodes all launches; submits whenever what is encoded may take too long, and tells of it. Returns the open rest.
+    pub(super) fn encode(
+        &self,
+        loaded: &Loaded,
+        mut between: impl FnMut(wgpu::SubmissionIndex),
+    ) -> wgpu::CommandEncoder {
         let mut launches = loaded.launches().peekable();
         let mut encoder = self.encoder();
         while launches.peek().is_some() {
@@ -299,7 +308,7 @@ impl GpuExecutor {
             drop(pass);
             if launches.peek().is_some() {
                 let full = std::mem::replace(&mut encoder, self.encoder());
-                self.device.queue.submit([full.finish()]);
+                between(self.device.queue.submit([full.finish()]));
             }
         }
         encoder
