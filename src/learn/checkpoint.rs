@@ -4,7 +4,7 @@
 //! leaves the last checkpoint readable.
 
 use super::config::Config;
-use super::labels::{PseudoLabels, UpdateLog};
+use super::labels::{Positions, PseudoLabels, UpdateLog};
 use super::trainer::STATE;
 use crate::data::files::{read_capped, remove_leftovers, write_atomic};
 use crate::{Error, Result};
@@ -20,6 +20,8 @@ use std::sync::Arc;
 pub struct StageLog {
     /// Loss of each step and landmark (one number a step for match).
     pub losses: Vec<Vec<f64>>,
+    /// By landmark, where the pseudo-labels were before their first update.
+    pub start: Vec<Positions>,
     /// Updates of pseudo-labels.
     pub updates: Vec<UpdateLog>,
 }

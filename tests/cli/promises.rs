@@ -3,6 +3,7 @@
 use crate::bad_input::refused;
 use crate::fixture::{Fixture, ok, onemark, stderr, stdout};
 use onemark::data::labels::Labels;
+use onemark::learn::checkpoint::StageLog;
 use onemark::model::Model;
 
 #[test]
@@ -75,8 +76,54 @@ fn methods_are_compared() {
     let text = || page.split('"').filter(|part| !part.starts_with("data:"));
     assert!(text().any(|part| part.contains("fused")) && !text().any(|part| part.contains("NaN")));
     // The truth names training images too.
-    for chart in ["Pseudo-label error over training", "Confidence and error of the final pseudo-labels"] {
+    for chart in [
+        "Pseudo-label error over training",
+        "Confidence and error of the final pseudo-labels",
+        "their mean error (the truth serves evaluation alone)",
+        "Pseudo-labels of thumb_tip over stage single",
+        "Pseudo-labels of thumb_tip over stage joint",
+        "checkpoints of joint training",
+        "checkpoints of the fusion",
+        "fused, shared weights frozen",
+    ] {
         assert!(text().any(|part| part.contains(chart)), "{chart}");
+    }
+    let phases = a["seesaw"].as_array().unwrap();
+    let phase = |i: usize| (phases[i]["stage"].as_str().unwrap(), phases[i]["frozen"].as_bool().unwrap());
+    assert_eq!((phases.len(), phase(0), phase(1), phase(2)), (3, ("joint", false), ("fused", false), ("fused", true)));
+}
+
+#[test]
+fn logs_hold_where_every_label_went_and_why() {
+    let f = Fixture::get();
+    let run = f.trained();
+    let images = f.root.join("images").read_dir().unwrap().count();
+    for (stage, landmarks, updates) in [("single", 4, 3), ("joint", 4, 2)] {
+        let log = std::fs::read(run.join(format!("{stage}.log.json"))).unwrap();
+        let log: StageLog = serde_json::from_slice(&log).unwrap();
+        assert_eq!((log.start.len(), log.updates.len()), (landmarks, landmarks * updates), "{stage}");
+        let mut before = log.start.clone();
+        for update in &log.updates {
+            let k = update.landmark;
+            let outcomes: Vec<char> = update.outcomes.chars().collect();
+            assert_eq!(
+                (outcomes.len(), update.points.len(), outcomes[0]),
+                (images, images, '-'),
+                "the first is the template"
+            );
+            let count = |letter: char| outcomes.iter().filter(|&&outcome| outcome == letter).count();
+            let counts = [update.accepted, update.refused_spread, update.refused_shape, update.refused_step];
+            assert_eq!(['a', 'v', 's', 'l'].map(count), counts);
+            for (i, point) in update.points.iter().enumerate().filter(|(i, _)| outcomes[*i] != 'a') {
+                assert_eq!(*point, before[k][i], "{stage}, step {}, landmark {k}, image {i}", update.step);
+            }
+            assert!(update.points.iter().flatten().all(|v| (100.0 * v).round() / 100.0 == *v), "hundredths");
+            before[k].clone_from(&update.points);
+        }
+        assert_eq!(
+            before.iter().map(|points| points[0]).collect::<Vec<_>>(),
+            log.start.iter().map(|p| p[0]).collect::<Vec<_>>()
+        );
     }
 }
 
