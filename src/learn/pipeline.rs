@@ -1,5 +1,7 @@
 //! The whole method on one set of images: stages in order, each resumable, each leaving its model in the run's folder.
 
+mod inherit;
+
 use super::augment::Point;
 use super::checkpoint::{Checkpoint, RunDir, StageLog, checkpoint_file};
 use super::config::{Config, InitialLabels};
@@ -190,12 +192,15 @@ impl<'a> Pipeline<'a> {
             if !stages.contains(&kind) || self.run.has(&weights_file(kind)) {
                 continue;
             }
-            match kind {
-                Kind::Match => self.train_match()?,
-                Kind::Joint => self.train_joint()?,
-                Kind::Single => self.train_single()?,
-                Kind::Fused => self.train_fused()?,
-            }
+            let start = Instant::now();
+            let trained = match kind {
+                Kind::Match => self.train_match(),
+                Kind::Joint => self.train_joint(),
+                Kind::Single => self.train_single(),
+                Kind::Fused => self.train_fused(),
+            };
+            self.run.add_time(kind.name(), start.elapsed().as_secs_f64(), &self.device.name())?;
+            trained?;
             self.run.clear_checkpoint(kind.name())?;
         }
         Ok(())

@@ -128,6 +128,46 @@ fn logs_hold_where_every_label_went_and_why() {
 }
 
 #[test]
+fn stages_of_another_run_are_taken_over_where_settings_are_the_same() {
+    let f = Fixture::get();
+    f.trained();
+    let rank = ["--set", "fuse.rank=2", "--quiet", "--spacing", "0.5"];
+    ok(f.train("rank-alone", &rank));
+    let taken = ok(f.train("rank-from", &["--from", "trained", "--set", "fuse.rank=2", "--spacing", "0.5"]));
+    assert!(stderr(&taken).contains("match, joint, single: taken over from trained"), "{}", stderr(&taken));
+    let read = |run: &str, file: &str| std::fs::read(f.root.join(run).join(file)).unwrap();
+    let files = std::fs::read_dir(f.root.join("rank-alone")).unwrap().map(|entry| entry.unwrap());
+    for file in files.filter(|entry| entry.path().is_file()).map(|entry| entry.file_name().into_string().unwrap()) {
+        if !["run.json", "times.json", "report.html"].contains(&file.as_str()) {
+            assert!(read("rank-alone", &file) == read("rank-from", &file), "{file}");
+        }
+    }
+    let times: serde_json::Value = serde_json::from_slice(&read("rank-from", "times.json")).unwrap();
+    let before: serde_json::Value = serde_json::from_slice(&read("trained", "times.json")).unwrap();
+    assert!(times["single"] == before["single"] && times["fused"]["device"].as_str().unwrap().starts_with("cpu"));
+    // Adapters of the decoder alone are fewer, and all of them are there.
+    ok(f.train("decoder", &["--from", "trained", "--set", "fuse.position=decoder", "--spacing", "0.5", "--quiet"]));
+    let fused = |run: &str| Model::read(&f.root.join(run).join("fused.safetensors")).unwrap();
+    let adapters = |model: &Model| -> Vec<String> {
+        let layout = model.header.layouts().1;
+        layout.parameters.iter().map(|p| p.name.clone()).filter(|name| name.contains("adapter")).collect()
+    };
+    let (all, decoder) = (adapters(&fused("trained")), adapters(&fused("decoder")));
+    assert!(all.iter().any(|name| name.starts_with("encoder")) && !decoder.is_empty(), "{all:?} {decoder:?}");
+    assert!(decoder.iter().all(|name| name.starts_with("decoder") && all.contains(name)), "{decoder:?}");
+    ok(onemark(&["detect", "images", "--weights", "decoder/fused.safetensors", "--out", "decoder.csv", "--quiet"]));
+    // Another seed has nothing in common, another task is refused.
+    let other =
+        ok(f.train("seed-from", &["--from", "trained", "--seed", "5", "--stages", "match", "--spacing", "0.5"]));
+    assert!(!stderr(&other).contains("taken over"), "{}", stderr(&other));
+    refused(
+        f.train("no-mm", &["--from", "trained", "--quiet"]),
+        3,
+        &["trained: is of another spacing, 0.5 mm a pixel"],
+    );
+}
+
+#[test]
 fn millimetres_are_those_of_the_images_compared() {
     let f = Fixture::get();
     let run = f.trained();
