@@ -6,6 +6,7 @@ mod chromium;
 mod detect;
 #[cfg(feature = "dicom")]
 mod dicom;
+mod experiments;
 mod fixture;
 mod formats;
 mod gpu;
