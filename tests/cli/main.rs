@@ -9,6 +9,7 @@ mod dicom;
 mod experiments;
 mod fixture;
 mod formats;
+mod generality;
 mod gpu;
 mod kept;
 mod machine;
