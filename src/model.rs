@@ -94,7 +94,7 @@ impl Header {
     pub fn extents(&self) -> Extents {
         let k = self.landmarks.len();
         match self.kind {
-            Kind::Fused => Extents::fused(k, self.config.fuse.rank),
+            Kind::Fused => Extents::fused(k, self.config.fuse.rank, self.config.fuse.position),
             _ => Extents::distinct(k),
         }
     }

@@ -1,7 +1,8 @@
-//! `onemark compare`: the methods of a run side by side on images with known truth, and the seesaw of joint training.
+//! `onemark compare`: the methods of a run side by side on images with known truth, and the seesaw of training
+//! what landmarks share.
 
 use super::config;
-use super::contest::{Named, Summary, contest, seesaw};
+use super::contest::{LabelErrors, Named, Summary, contest, seesaws};
 use super::demo::{conclusion, table};
 use super::eval::Length;
 use super::outputs::keep_inputs;
@@ -29,7 +30,7 @@ const SEESAW_IMAGES: usize = 40;
 /// Compare the methods of a run on images with annotations.
 ///
 /// Errors, sizes and times of copying the template, match, joint, single and fused, as far as the run has them, and the
-/// seesaw of joint training. Writes report.html, summary.json and one landmark file a method. The template itself is left
+/// seesaw of joint training and of the fusion. Writes report.html, summary.json and one landmark file a method. The template itself is left
 /// out; other training images that the annotations name also tell how far their pseudo-labels are off.
 #[derive(clap::Args)]
 #[command(override_usage = "onemark compare [OPTIONS] <RUN> --images <IMAGES>... --truth <FILE>")]
@@ -119,9 +120,9 @@ fn compare(
     let size = (template.width as f64, template.height as f64);
     let contenders = contest(&run, device, &images, &truth, (&info.annotation, size), &options, observer)?;
     let followed = &images[..images.len().min(SEESAW_IMAGES)];
-    let seesaw = seesaw(&run, device, followed, &truth, &options, &contenders, &info.landmarks, observer)?;
+    let seesaws = seesaws(&run, device, followed, &truth, &options, &contenders, &info.landmarks, observer)?;
     let seconds = start.elapsed().as_secs_f64();
-    let summary = Summary::new(&contenders, info.landmarks.len(), device, seconds);
+    let mut summary = Summary::new(&contenders, info.landmarks.len(), device, seconds, &seesaws);
 
     for contender in &contenders {
         contender.detections.write(to.file(&format!("{}.csv", contender.name)))?;
@@ -132,7 +133,7 @@ fn compare(
         unit: options.spacing.unit().into(),
         landmarks: info.landmarks.clone(),
         methods: contenders.iter().map(|c| c.method(&info.landmarks)).collect(),
-        seesaw,
+        seesaws,
         provenance: Provenance {
             command: super::command_line(),
             config: toml::to_string(&config).expect("settings are TOML"),
@@ -151,6 +152,7 @@ fn compare(
     let native = info.images.iter().map(|image| image.width.max(image.height)).max().unwrap_or(1);
     pages::add_training(&mut report, &run, native, unit)?;
     pseudo_labels::add_errors(&mut report, &run, &info, &known, &options)?;
+    summary.pseudo_labels = LabelErrors::of(&report);
     if let Some(best) = contenders.last() {
         pages::add_gallery(&mut report, best, &images, &truth, 6);
     }

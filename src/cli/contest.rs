@@ -9,7 +9,7 @@ use crate::learn::augment::Point;
 use crate::learn::checkpoint::RunDir;
 use crate::learn::pipeline::{Observer, Progress, snapshot_file, weights_file};
 use crate::model::{Kind, Model};
-use crate::report::{Method, Seesaw};
+use crate::report::{Method, Phase, Report, Seesaw};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -77,6 +77,25 @@ pub struct Summary {
     pub device: String,
     /// Wall-clock seconds.
     pub seconds: f64,
+    /// What landmarks do to each other while what they share is trained.
+    pub seesaw: Vec<Phase>,
+    /// Mean error of the pseudo-labels, where the truth of training images is known.
+    pub pseudo_labels: Option<LabelErrors>,
+}
+
+/// Mean error of pseudo-labels, in the unit of the methods' errors.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct LabelErrors {
+    first: f64,
+    last: f64,
+}
+
+impl LabelErrors {
+    /// As a report shows them.
+    pub fn of(report: &Report) -> Option<Self> {
+        let points = &report.pseudo_labels.as_ref()?.error.first()?.points;
+        Some(Self { first: points.first()?.1, last: points.last()?.1 })
+    }
 }
 
 impl Contender {
@@ -110,9 +129,10 @@ impl Contender {
 
 impl Summary {
     /// Of all contenders.
-    pub fn new(contenders: &[Contender], landmarks: usize, device: &Device, seconds: f64) -> Self {
+    pub fn new(contenders: &[Contender], landmarks: usize, device: &Device, seconds: f64, seesaws: &[Seesaw]) -> Self {
         let methods = contenders.iter().map(|c| (c.name, c.figures())).collect();
-        Self { methods, landmarks, device: device.name(), seconds }
+        let seesaw = seesaws.iter().flat_map(Seesaw::phases).collect();
+        Self { methods, landmarks, device: device.name(), seconds, seesaw, pseudo_labels: None }
     }
 }
 
@@ -213,9 +233,10 @@ pub fn contest(
     Ok(contenders)
 }
 
-/// Joint training seen landmark by landmark: the errors of its snapshots, and what joint costs against single in the end.
+/// The stages that train what landmarks share, seen landmark by landmark: the errors of their snapshots, and what they cost
+/// against single in the end.
 #[expect(clippy::too_many_arguments, reason = "a comparison's parts, each of another kind")]
-pub fn seesaw(
+pub fn seesaws(
     run: &RunDir,
     device: &Device,
     images: &[Named],
@@ -224,25 +245,36 @@ pub fn seesaw(
     contenders: &[Contender],
     landmarks: &[String],
     observer: &mut dyn Observer,
-) -> Result<Option<Seesaw>> {
+) -> Result<Vec<Seesaw>> {
     let options = Options { resamples: 0, ..options.clone() };
     let wanted: std::collections::HashSet<&str> = images.iter().map(|named| named.name.as_str()).collect();
     let rows = truth.rows.iter().filter(|row| wanted.contains(row.image.as_str())).cloned().collect();
     let truth = Labels { names: truth.names.clone(), rows };
-    let mut seesaw = Seesaw::default();
-    let joint = run.config()?.joint;
-    for step in 0..joint.steps {
-        let path = joint.snapshot_after(step).map(|index| run.file(&snapshot_file(index)));
-        let Some(path) = path.filter(|path| path.is_file()) else { continue };
-        let model = Model::read(&path)?;
-        let (detections, _) = detect(&mut Detector::new(model, device), images, "seesaw", observer)?;
-        let evaluation = evaluate(&detections, &truth, &options)?;
-        seesaw.steps.push((step + 1) as f64);
-        seesaw.errors.push(by_landmark(&evaluation, landmarks).iter().map(|stats| stats.0).collect());
+    let config = run.config()?;
+    let errors = |kind: Kind| {
+        let contender = contenders.iter().find(|c| c.name == kind.name())?;
+        Some(by_landmark(&contender.evaluation, landmarks).into_iter().map(|stats| stats.0))
+    };
+    let mut seesaws = Vec::new();
+    for kind in [Kind::Joint, Kind::Fused] {
+        let frozen = (0..config.fuse.steps).find(|&step| config.fuse.is_frozen(step, landmarks.len()));
+        let frozen = frozen.filter(|_| kind == Kind::Fused).map(|step| step as f64);
+        let mut seesaw = Seesaw { stage: kind.name().into(), frozen, ..Seesaw::default() };
+        for (index, step) in config.snapshots(kind).all() {
+            let path = run.file(&snapshot_file(kind, index));
+            if !path.is_file() {
+                continue;
+            }
+            let model = Model::read(&path)?;
+            let (detections, _) = detect(&mut Detector::new(model, device), images, "seesaw", observer)?;
+            let evaluation = evaluate(&detections, &truth, &options)?;
+            seesaw.steps.push(step as f64);
+            seesaw.errors.push(by_landmark(&evaluation, landmarks).iter().map(|stats| stats.0).collect());
+        }
+        if let (Some(own), Some(single)) = (errors(kind), errors(Kind::Single)) {
+            seesaw.delta = own.zip(single).map(|(own, single)| own - single).collect();
+        }
+        seesaws.extend((!seesaw.errors.is_empty()).then_some(seesaw));
     }
-    let find = |name: &str| contenders.iter().find(|c| c.name == name).map(|c| by_landmark(&c.evaluation, landmarks));
-    if let (Some(joint), Some(single)) = (find("joint"), find("single")) {
-        seesaw.delta = joint.iter().zip(single).map(|(joint, single)| joint.0 - single.0).collect();
-    }
-    Ok((!seesaw.errors.is_empty()).then_some(seesaw))
+    Ok(seesaws)
 }

@@ -1,6 +1,6 @@
 //! `onemark demo`: the whole job on procedural phantoms of a hand, from one annotated image to a fused detector.
 
-use super::contest::{Contender, Named, Summary, contest, seesaw};
+use super::contest::{Contender, LabelErrors, Named, Summary, contest, seesaws};
 use super::progress::watch_interrupts;
 use super::run_info::RunInfo;
 use super::{pages, pseudo_labels};
@@ -157,9 +157,9 @@ pub fn demo(out: &Path, device: &Device, seed: u64, observer: &mut dyn Observer)
 
     let options = Options { thresholds: vec![2.0, 3.0, 4.0, 6.0], ..Options::default() };
     let contenders = contest(&run, device, &test.images, &test.labels, (&annotation, size), &options, observer)?;
-    let seesaw = seesaw(&run, device, &test.images, &test.labels, &options, &contenders, &task.landmarks, observer)?;
+    let seesaws = seesaws(&run, device, &test.images, &test.labels, &options, &contenders, &task.landmarks, observer)?;
     let seconds = start.elapsed().as_secs_f64();
-    let summary = Summary::new(&contenders, LANDMARKS.len(), device, seconds);
+    let mut summary = Summary::new(&contenders, LANDMARKS.len(), device, seconds, &seesaws);
 
     let mut report = Report {
         title: "onemark demo: phantoms of a hand".into(),
@@ -167,7 +167,7 @@ pub fn demo(out: &Path, device: &Device, seed: u64, observer: &mut dyn Observer)
         unit: "px".into(),
         landmarks: task.landmarks.clone(),
         methods: contenders.iter().map(|c| c.method(&task.landmarks)).collect(),
-        seesaw,
+        seesaws,
         provenance: Provenance {
             command: super::command_line(),
             config: toml,
@@ -179,6 +179,7 @@ pub fn demo(out: &Path, device: &Device, seed: u64, observer: &mut dyn Observer)
     };
     pages::add_training(&mut report, &run, SIZE.0.max(SIZE.1), 1.0)?;
     pseudo_labels::add_errors(&mut report, &run, &info, &train.labels, &options)?;
+    summary.pseudo_labels = LabelErrors::of(&report);
     if let Some(fused) = contenders.last() {
         pages::add_gallery(&mut report, fused, &test.images, &test.labels, 6);
     }

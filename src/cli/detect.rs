@@ -46,16 +46,24 @@ pub struct Args {
     /// Folder for a picture of each image with its landmarks, none of the images' own; 1200 pixels long at most.
     #[arg(long, value_name = "DIR")]
     overlay: Option<PathBuf>,
+    /// Leave out points whose score is below S, from 0 to 1, rather than guess: empty x and y beside their score in CSV, what says
+    /// `missing` in other formats, no mark in pictures. `eval --allow-missing` counts them as missed.
+    #[arg(long, value_name = "S", value_parser = score)]
+    min_score: Option<f64>,
     /// How weights and what layers leave to each other are stored: f16 takes half the memory, on GPUs that have it. Sums are in
     /// f32 either way.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Element,
-    /// Go on with a detection that was stopped: keep what FILE has by the same weights of images that have not changed. One
-    /// that is finished, or by other weights, is left alone: exit code 3.
+    /// Go on with a detection that was stopped: keep what FILE has by the same weights and --min-score of images that have not
+    /// changed. One that is finished, or by others, is left alone: exit code 3.
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
     compute: super::Compute,
+}
+
+fn score(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|score| (0.0..=1.0).contains(score)).ok_or_else(|| "a score is from 0 to 1".into())
 }
 
 /// The images that are named, with those that stdin lists in the place of `-`.
@@ -94,6 +102,8 @@ struct Summary {
     detected: usize,
     skipped: usize,
     failed: Vec<Failure>,
+    /// Points that were left out for their score.
+    left_out: usize,
     seconds: f64,
 }
 
@@ -112,6 +122,12 @@ fn detect(args: &Args) -> Result<u8> {
     let start = Instant::now();
     let format = args.format.map_or_else(|| Format::of_ending(&args.out), Ok)?;
     check_out(&args.out, format)?;
+    if args.min_score.is_some() && !format.takes_missing() {
+        return Err(Error::Usage(format!(
+            "--min-score may leave points out, and {} takes no missing ones",
+            format.title
+        )));
+    }
     let model = Model::read(&args.weights)?;
     let jobs = jobs(args)?;
     let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
@@ -126,7 +142,7 @@ fn detect(args: &Args) -> Result<u8> {
     if !replaces {
         formats::refuse_existing(&files)?;
     }
-    let mut sheet = Sheet::new(&rows, &args.weights, &model.header.landmarks)?;
+    let mut sheet = Sheet::new(&rows, &args.weights, args.min_score, &model.header.landmarks)?;
     if args.resume {
         let again = sheet.resume(&jobs)?;
         if again > 0 {
@@ -160,12 +176,15 @@ fn detect(args: &Args) -> Result<u8> {
             std::fs::remove_file(&rows).map_err(|e| Error::io(&rows, "remove", e))?;
         }
     }
+    let points = || found.rows.iter().flat_map(|row| &row.points);
+    let (all, left_out) = (points().count(), points().filter(|point| point.is_none()).count());
     let summary = Summary {
         out: args.out.clone(),
         images: jobs.len(),
         detected: todo.len() - failed.len(),
         skipped: jobs.len() - todo.len(),
         failed,
+        left_out,
         seconds: start.elapsed().as_secs_f64(),
     };
     if args.compute.json {
@@ -173,6 +192,9 @@ fn detect(args: &Args) -> Result<u8> {
     } else {
         let found = jobs.len() - summary.failed.len();
         args.compute.note(format!("{}: {found} of {} images", args.out.display(), jobs.len()));
+        if let Some(score) = args.min_score {
+            args.compute.note(format!("{left_out} of {all} points left out: score below {score}"));
+        }
     }
     Ok(if summary.failed.is_empty() { 0 } else { 3 })
 }
@@ -204,7 +226,7 @@ fn look(args: &Args, model: Model, todo: &[&Job], jobs: &[Job], sheet: &mut Shee
             }
             match image {
                 Ok((file, image)) => {
-                    let row = row(&job.name, &image, &detector.detect(&image.gray)?);
+                    let row = row(&job.name, &image, &detector.detect(&image.gray)?, args.min_score.unwrap_or(0.0));
                     if let Some(path) = &job.overlay {
                         draw(path, &image.gray, sheet.names(), &row)?;
                     }
@@ -295,13 +317,14 @@ fn jobs(args: &Args) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
-fn row(name: &str, image: &Image, found: &[Landmark]) -> LabelRow {
+/// What was found, without the points whose score is below `least`.
+fn row(name: &str, image: &Image, found: &[Landmark], least: f64) -> LabelRow {
     LabelRow {
         image: name.into(),
         width: image.gray.width as u32,
         height: image.gray.height as u32,
         spacing: image.spacing,
-        points: found.iter().map(|landmark| Some(landmark.point)).collect(),
+        points: found.iter().map(|landmark| (landmark.score >= least).then_some(landmark.point)).collect(),
         scores: found.iter().map(|landmark| Some(landmark.score)).collect(),
     }
 }

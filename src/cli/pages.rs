@@ -4,10 +4,12 @@ use super::contest::{Contender, Named};
 use crate::data::files::write_atomic;
 use crate::data::labels::{LabelRow, Labels, scale_point};
 use crate::learn::checkpoint::{RunDir, StageLog};
+use crate::learn::labels::{Positions, UpdateLog};
 use crate::learn::pipeline::{log_file, weights_file};
+use crate::learn::shape::distance;
 use crate::model::{Kind, Model};
 use crate::report::overlay::{OverlayPoint, overlay, png_bytes};
-use crate::report::{Curve, GalleryItem, LossCurves, PseudoLabels, Report};
+use crate::report::{Curve, GalleryItem, LossCurves, PseudoLabels, Report, Trajectories, Trajectory};
 use crate::{Result, report};
 use std::collections::BTreeMap;
 
@@ -32,11 +34,38 @@ pub fn add_training(report: &mut Report, run: &RunDir, native: usize, unit: f64)
             log: false,
             curves: vec![Curve { name: kind.name().into(), points }],
         });
+        if !log.updates.is_empty() {
+            report.trajectories.push(trajectories(kind, &log, unit));
+        }
         if kind == Kind::Single && !log.updates.is_empty() {
             report.pseudo_labels = Some(updates(&log, unit_per_pixel));
         }
     }
     Ok(())
+}
+
+/// What a log says of each landmark; `unit` is the length of a pixel of the images.
+fn trajectories(kind: Kind, log: &StageLog, unit: f64) -> Trajectories {
+    let landmark = |(k, start): (usize, &Positions)| {
+        let own: Vec<&UpdateLog> = log.updates.iter().filter(|update| update.landmark == k).collect();
+        let after = |update: &UpdateLog| update.step as f64 + 1.0;
+        let count = |of: fn(&UpdateLog) -> usize| own.iter().map(|u| (after(u), of(u) as f64)).collect();
+        let logged = own.iter().filter(|update| !update.points.is_empty());
+        let mut course = vec![(0.0, start)];
+        course.extend(logged.map(|update| (after(update), &update.points)));
+        let end = course[course.len() - 1].1;
+        let others = start.len().saturating_sub(1).max(1) as f64; // but the template, which stays
+        let far = |points: &Positions| points.iter().zip(end).map(|(&a, &b)| distance(a, b)).sum::<f64>() / others;
+        Trajectory {
+            accepted: count(|update| update.accepted),
+            refused_spread: count(|update| update.refused_spread),
+            refused_shape: count(|update| update.refused_shape),
+            refused_step: count(|update| update.refused_step),
+            distance: course.iter().map(|&(step, points)| (step, unit * far(points))).collect(),
+            error: vec![],
+        }
+    };
+    Trajectories { stage: kind.name().into(), landmarks: log.start.iter().enumerate().map(landmark).collect() }
 }
 
 fn updates(log: &StageLog, unit_per_pixel: f64) -> PseudoLabels {

@@ -23,6 +23,8 @@ struct Origin {
     onemark: String,
     /// Fingerprint of the weights.
     weights: String,
+    /// The score below which points were left out.
+    min_score: Option<f64>,
     /// By file name, those with a row.
     images: BTreeMap<String, Seen>,
 }
@@ -48,13 +50,13 @@ pub struct Sheet {
 
 impl Sheet {
     /// An empty one, about to replace what the file holds.
-    pub fn new(out: &Path, weights: &Path, names: &[String]) -> Result<Self> {
+    pub fn new(out: &Path, weights: &Path, min_score: Option<f64>, names: &[String]) -> Result<Self> {
         let (onemark, weights) = (env!("CARGO_PKG_VERSION").into(), fingerprint(weights)?);
-        let origin = Origin { onemark, weights, images: BTreeMap::new() };
+        let origin = Origin { onemark, weights, min_score, images: BTreeMap::new() };
         Ok(Self { out: out.into(), names: names.into(), rows: BTreeMap::new(), origin, saved: None })
     }
 
-    /// Takes over the rows of the file that the same weights found in the same images; returns how many others are to be made
+    /// Takes over the rows of the file that the same weights and score found in the same images; returns how many others are to be made
     /// again.
     ///
     /// # Errors
@@ -84,6 +86,12 @@ impl Sheet {
             .map_err(|e| lost(&format!("{} is damaged ({e}), which says what its rows are from", path.display())))?;
         if (&before.onemark, &before.weights) != (&self.origin.onemark, &self.origin.weights) {
             return Err(lost("its rows are from other weights, or another version of the program"));
+        }
+        if before.min_score != self.origin.min_score {
+            let said =
+                |score: Option<f64>| score.map_or("no --min-score".into(), |score| format!("--min-score {score}"));
+            let (old, new) = (said(before.min_score), said(self.origin.min_score));
+            return Err(lost(&format!("its rows were found with {old}, not {new}")));
         }
         let named: HashSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
         let stranger = |row: &&LabelRow| !before.images.contains_key(&row.image) && !named.contains(row.image.as_str());

@@ -11,7 +11,7 @@ use crate::data::labels::formats::Images;
 use crate::data::labels::{LabelRow, Labels, PixelSpacing, Point, is_square, same_shape, scale_point, scale_spacing};
 use crate::detect::Detector;
 use crate::device::Device;
-use crate::learn::checkpoint::{CONFIG, RunDir};
+use crate::learn::checkpoint::{CONFIG, RunDir, StageTime};
 use crate::learn::config::Config;
 use crate::learn::pipeline::{Pipeline, Task, weights_file};
 use crate::model::{Kind, Model};
@@ -51,6 +51,10 @@ pub struct Args {
     /// Go on with the run in --out where it stopped, with its settings.
     #[arg(long)]
     resume: bool,
+    /// Take over finished stages of another run on the same images, where the settings that they depend on are the same, rather
+    /// than train them again; may be given again.
+    #[arg(long, value_name = "RUN", conflicts_with = "part")]
+    from: Vec<PathBuf>,
     /// Millimetres a pixel of the images; kept in the weights [default: what the template or its row says].
     #[arg(long, value_name = "MM")]
     spacing: Option<f64>,
@@ -120,6 +124,7 @@ fn train(args: &Args) -> Result<u8> {
     info.write(&run, &config)?;
     let mut meter = args.compute.meter();
     let mut pipeline = Pipeline::new(&task, config, &device, &run, &mut meter);
+    inherit(args, &pipeline, &info, &kinds)?;
     let trained = match &args.part {
         Some(Part(landmarks)) => pipeline.train_part(landmarks.clone()),
         None => pipeline.train(&kinds),
@@ -163,6 +168,21 @@ fn settings(args: &Args) -> Result<Config> {
         }
         None => Ok(config),
     }
+}
+
+/// Takes over what other runs have; says so.
+fn inherit(args: &Args, pipeline: &Pipeline, info: &RunInfo, kinds: &[Kind]) -> Result<()> {
+    for folder in &args.from {
+        let other = RunInfo::read(folder)?;
+        other
+            .same(info)
+            .map_err(|what| Error::input(folder, format!("is of another {what} than {}", args.out.display())))?;
+        let taken: Vec<&str> = pipeline.inherit(&RunDir::open(folder), kinds)?.into_iter().map(Kind::name).collect();
+        if !taken.is_empty() {
+            args.compute.note(format!("{}: taken over from {}", taken.join(", "), folder.display()));
+        }
+    }
+    Ok(())
 }
 
 /// Every stage needs those that it starts from, trained now or before.
@@ -261,6 +281,8 @@ struct Trained {
     run: PathBuf,
     /// By method, those of earlier calls included.
     weights: BTreeMap<Kind, PathBuf>,
+    /// By stage, earlier calls and runs that it was taken over from included.
+    stages: BTreeMap<String, StageTime>,
     seconds: f64,
 }
 
@@ -301,7 +323,8 @@ fn report(args: &Args, run: &RunDir, start: Instant) -> Result<u8> {
     let files = Kind::ALL.map(|kind| (kind, run.file(&weights_file(kind))));
     let weights: BTreeMap<_, _> = files.into_iter().filter(|(_, path)| path.is_file()).collect();
     if args.compute.json {
-        super::print_json(&Trained { run: args.out.clone(), weights, seconds: start.elapsed().as_secs_f64() })?;
+        let (stages, seconds) = (run.times()?, start.elapsed().as_secs_f64());
+        super::print_json(&Trained { run: args.out.clone(), weights, stages, seconds })?;
     } else {
         let line = |(kind, path): (&Kind, &PathBuf)| format!("{:<8}{}\n", kind.name(), path.display());
         super::print(weights.iter().map(line).collect::<String>())?;

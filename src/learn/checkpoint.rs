@@ -4,13 +4,14 @@
 //! leaves the last checkpoint readable.
 
 use super::config::Config;
-use super::labels::{PseudoLabels, UpdateLog};
+use super::labels::{Positions, PseudoLabels, UpdateLog};
 use super::trainer::STATE;
 use crate::data::files::{read_capped, remove_leftovers, write_atomic};
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,9 +21,23 @@ use std::sync::Arc;
 pub struct StageLog {
     /// Loss of each step and landmark (one number a step for match).
     pub losses: Vec<Vec<f64>>,
+    /// By landmark, where the pseudo-labels were before their first update.
+    pub start: Vec<Positions>,
     /// Updates of pseudo-labels.
     pub updates: Vec<UpdateLog>,
 }
+
+/// What the training of a stage took.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageTime {
+    /// Wall-clock seconds, over all calls that ended by themselves or were interrupted.
+    pub seconds: f64,
+    /// The device of the last.
+    pub device: String,
+}
+
+/// The file of what stages took, in a run's folder: [`StageTime`] by stage.
+pub const TIMES: &str = "times.json";
 
 /// The state of a stage between two steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,7 +82,8 @@ pub fn checkpoint_file(stage: &str) -> String {
     format!("checkpoint-{stage}.safetensors")
 }
 
-const MAX_BYTES: u64 = 16 << 30;
+/// The largest file of a run that is read.
+pub const MAX_BYTES: u64 = 16 << 30;
 
 /// The folder of a run.
 #[derive(Clone, Debug)]
@@ -181,6 +197,20 @@ impl RunDir {
             checkpoint.state.push(bytemuck::pod_collect_to_vec(view.data()));
         }
         Ok(Some(checkpoint))
+    }
+
+    /// What the stages took so far.
+    pub fn times(&self) -> Result<BTreeMap<String, StageTime>> {
+        if self.has(TIMES) { self.read_json(TIMES) } else { Ok(BTreeMap::new()) }
+    }
+
+    /// Adds to what a stage took.
+    pub fn add_time(&self, stage: &str, seconds: f64, device: &str) -> Result<()> {
+        let mut times = self.times()?;
+        let time = times.entry(stage.into()).or_default();
+        time.seconds = (1e3 * (time.seconds + seconds)).round() / 1e3;
+        time.device = device.into();
+        self.write_json(TIMES, &times)
     }
 
     /// Removes a file that is not needed any more.

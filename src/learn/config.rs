@@ -11,6 +11,7 @@ use super::propose::ProposeConfig;
 use super::shape_model::ShapeConfig;
 use super::single::SingleConfig;
 use super::updates::Gates;
+use crate::model::Kind;
 use crate::nn::unet::GROUPS;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -97,6 +98,41 @@ impl Config {
     }
 }
 
+/// Parameters that a stage keeps along the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshots {
+    /// Steps of the stage.
+    pub steps: usize,
+    /// How many.
+    pub count: usize,
+}
+
+impl Snapshots {
+    /// The number, from 1, of the snapshot that is taken after a step.
+    pub fn after(&self, step: usize) -> Option<usize> {
+        let taken = |steps: usize| steps * self.count / self.steps;
+        (taken(step + 1) > taken(step)).then(|| taken(step + 1))
+    }
+
+    /// The number of each snapshot, and the steps done by then.
+    pub fn all(self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.steps).filter_map(move |step| Some((self.after(step)?, step + 1)))
+    }
+}
+
+impl Config {
+    /// What a stage keeps along the way.
+    pub fn snapshots(&self, kind: Kind) -> Snapshots {
+        let (steps, count) = match kind {
+            Kind::Match => (self.matching.steps, 0),
+            Kind::Joint => (self.joint.steps, self.joint.snapshots),
+            Kind::Single => (self.single.steps, 0),
+            Kind::Fused => (self.fuse.steps, self.fuse.snapshots),
+        };
+        Snapshots { steps, count }
+    }
+}
+
 /// The first value of a [`Config`] that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -180,6 +216,7 @@ impl Config {
         whole("fuse.rank", fuse.rank, 0..=256)?;
         real("fuse.distill", fuse.distill, 0.0..=1.0)?;
         real("fuse.freeze_after", fuse.freeze_after, 0.0..=1.0)?;
+        whole("fuse.snapshots", fuse.snapshots, 0..=99)?;
         optimizer("fuse", &fuse.optimizer)
     }
 }

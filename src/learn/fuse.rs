@@ -10,6 +10,7 @@ mod training;
 pub use training::FuseTraining;
 
 use super::optimizer::Optimizer;
+pub use crate::nn::unet::Position;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the stage.
@@ -25,12 +26,24 @@ pub struct FuseConfig {
     pub template: usize,
     /// Rank of the adapters.
     pub rank: usize,
+    /// Which layers have adapters.
+    pub position: Position,
     /// Share of the target that is the single model's heatmap; the rest is the pseudo-label's Gaussian.
     pub distill: f64,
     /// Share of the steps after which the shared parameters are frozen.
     pub freeze_after: f64,
+    /// Parameters kept along the way, for the seesaw plot.
+    pub snapshots: usize,
     /// Optimiser.
     pub optimizer: Optimizer,
+}
+
+impl FuseConfig {
+    /// Whether the shared parameters are frozen at a step. With one landmark nothing is shared: there is no disturbance to guard
+    /// against.
+    pub fn is_frozen(&self, step: usize, landmarks: usize) -> bool {
+        landmarks > 1 && step as f64 >= self.freeze_after * self.steps as f64
+    }
 }
 
 impl Default for FuseConfig {
@@ -40,8 +53,10 @@ impl Default for FuseConfig {
             batch: 12,
             template: 2,
             rank: 4,
+            position: Position::All,
             distill: 0.7,
             freeze_after: 0.75,
+            snapshots: 12,
             optimizer: Optimizer { lr: 2e-3, ..Optimizer::default() },
         }
     }

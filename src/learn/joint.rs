@@ -67,12 +67,6 @@ impl JointConfig {
         UNetConfig { channels: self.channels.clone(), heads: vec![(0, landmarks)] }
     }
 
-    /// The number, from 1, of the snapshot that is taken after a step.
-    pub fn snapshot_after(&self, step: usize) -> Option<usize> {
-        let taken = |steps: usize| steps * self.snapshots / self.steps;
-        (taken(step + 1) > taken(step)).then(|| taken(step + 1))
-    }
-
     /// Records the model on frames, with the parameters in [`Region::Ema`], and the positions that it sees. Output: a
     /// [soft-argmax](Tape::soft_argmax).
     pub fn record_look(&self, tape: &mut Tape, landmarks: usize, frames: Var) -> Result<()> {

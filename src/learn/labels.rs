@@ -27,8 +27,45 @@ fn within(length: f64, limit: f64) -> bool {
     length <= limit
 }
 
+/// What became of a label in an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The template's annotation, which never changes.
+    Template,
+    /// It moved.
+    Accepted,
+    /// The views disagreed.
+    Spread,
+    /// The arrangement contradicts.
+    Shape,
+    /// The step was too long.
+    Step,
+}
+
+impl Outcome {
+    /// All.
+    pub const ALL: [Self; 5] = [Self::Template, Self::Accepted, Self::Spread, Self::Shape, Self::Step];
+
+    /// Its letter in [`UpdateLog::outcomes`].
+    pub fn letter(self) -> char {
+        match self {
+            Self::Template => '-',
+            Self::Accepted => 'a',
+            Self::Spread => 'v',
+            Self::Shape => 's',
+            Self::Step => 'l',
+        }
+    }
+}
+
+/// Positions along a landmark's trajectories, as logs hold them: pixels of the original images, to a hundredth.
+pub type Positions = Vec<Point>;
+
+/// Positions that a log holds of a landmark, at most: about a megabyte for 19 landmarks.
+const MAX_POSITIONS: usize = 3000;
+
 /// What became of one landmark's labels in one update.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UpdateLog {
     /// Training step.
     pub step: usize,
@@ -46,9 +83,20 @@ pub struct UpdateLog {
     pub spread: f64,
     /// Mean length of accepted steps, before blending, pixels.
     pub moved: f64,
+    /// What became of the label of each image, a letter an image: `a` accepted, `v` refused since the views disagreed, `s` since the
+    /// arrangement contradicts, `l` since the step was too long, `-` the template.
+    pub outcomes: String,
+    /// Where the labels are after the update, one an image; empty where the log is thinned.
+    pub points: Positions,
 }
 
 impl PseudoLabels {
+    /// Where they are, for a log.
+    pub fn positions(&self, dataset: &Dataset) -> Positions {
+        let hundredths = |v: f64| (100.0 * v).round() / 100.0;
+        self.points.iter().enumerate().map(|(i, &p)| dataset.original(i, p).map(hundredths)).collect()
+    }
+
     /// Whether they are of so many images, as labels from a file may not be.
     pub fn fits(&self, images: usize) -> bool {
         [self.points.len(), self.weights.len(), self.trust.len(), self.expected.len()] == [images; 4]
@@ -82,38 +130,43 @@ impl PseudoLabels {
         let mut log = UpdateLog::default();
         for (i, pair) in seen.iter().enumerate() {
             if i == template {
+                log.outcomes.push(Outcome::Template.letter());
                 continue;
             }
             let new = [0, 1].map(|axis| (pair[0].point[axis] + pair[1].point[axis]) / 2.0);
             let (spread, step) = (distance(pair[0].point, pair[1].point), distance(new, self.points[i]));
             log.spread += spread;
-            let refused = if !within(spread, gates.spread * side) {
-                Some(&mut log.refused_spread)
+            let (outcome, count) = if !within(spread, gates.spread * side) {
+                (Outcome::Spread, &mut log.refused_spread)
             } else if self.expected[i].is_some_and(|expected| !within(distance(new, expected), gates.shape * side)) {
-                Some(&mut log.refused_shape)
+                (Outcome::Shape, &mut log.refused_shape)
             } else if !within(step, cap) {
-                Some(&mut log.refused_step)
+                (Outcome::Step, &mut log.refused_step)
             } else {
-                None
+                (Outcome::Accepted, &mut log.accepted)
             };
-            match refused {
-                Some(count) => {
-                    *count += 1;
-                    self.weights[i] *= 0.5;
-                }
-                None => {
-                    log.accepted += 1;
-                    log.moved += step;
-                    let blend = |axis: usize| self.points[i][axis] + gates.blend * (new[axis] - self.points[i][axis]);
-                    self.points[i] = [blend(0), blend(1)];
-                    self.weights[i] = self.trust[i] * (peak(pair) / median).clamp(0.1, 1.0);
-                }
+            *count += 1;
+            log.outcomes.push(outcome.letter());
+            if outcome == Outcome::Accepted {
+                log.moved += step;
+                let blend = |axis: usize| self.points[i][axis] + gates.blend * (new[axis] - self.points[i][axis]);
+                self.points[i] = [blend(0), blend(1)];
+                self.weights[i] = self.trust[i] * (peak(pair) / median).clamp(0.1, 1.0);
+            } else {
+                self.weights[i] *= 0.5;
             }
         }
         log.spread /= seen.len().saturating_sub(1).max(1) as f64;
         log.moved /= log.accepted.max(1) as f64;
         log
     }
+}
+
+/// Whether the log of the `index`th of `count` updates holds where `labels` labels of a landmark are: that of all, but where it
+/// would be too much, of evenly many and the last.
+pub fn is_logged(index: usize, count: usize, labels: usize) -> bool {
+    let every = (count * labels).div_ceil(MAX_POSITIONS).max(1);
+    (count - 1 - index).is_multiple_of(every)
 }
 
 /// Points and weights of all landmarks for each image, the points in pixels of the original image.
@@ -187,9 +240,12 @@ mod tests {
             seen[image] = pair;
             // The other image is taken for the template, unless the case is about it.
             let log = labels.update(1, &seen, &gates, 100.0, progress);
-            let own = |log: UpdateLog| [log.accepted, log.refused_spread, log.refused_shape, log.refused_step];
+            let own = |log: &UpdateLog| [log.accepted, log.refused_spread, log.refused_shape, log.refused_step];
+            let letter =
+                ["a", "v", "s", "l"].iter().zip(counts).find(|(_, n)| *n > 0).map_or("a", |(letter, _)| letter);
+            assert_eq!(log.outcomes, if image == 0 { format!("{letter}-") } else { "a-".into() }, "{name}");
             match image {
-                0 => assert_eq!(own(log), counts, "{name}"),
+                0 => assert_eq!(own(&log), counts, "{name}"),
                 _ => assert_eq!((labels.points[1], labels.weights[1]), (start, 1.0), "{name}"),
             }
             let dx = (pair[0].point[0] - 200.0) / 2.0;
@@ -200,6 +256,16 @@ mod tests {
             };
             assert_eq!((labels.points[0], labels.weights[0]), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn long_logs_are_thinned_and_end_with_the_last_update() {
+        let logged =
+            |count: usize, images: usize| (0..count).filter(|&i| is_logged(i, count, images)).collect::<Vec<_>>();
+        assert_eq!(logged(14, 150).len(), 14, "what the defaults have");
+        assert_eq!(logged(7, 1000), [0, 3, 6]);
+        assert_eq!(logged(5, 1 << 20), [4]);
+        assert_eq!(logged(1, 0), [0]);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The whole method on one set of images: stages in order, each resumable, each leaving its model in the run's folder.
 
+mod inherit;
+
 use super::augment::Point;
 use super::checkpoint::{Checkpoint, RunDir, StageLog, checkpoint_file};
 use super::config::{Config, InitialLabels};
 use super::dataset::Dataset;
 use super::fuse::FuseTraining;
 use super::joint::JointTraining;
-use super::labels::{PseudoLabels, UpdateLog, learn_shape, settle};
+use super::labels::{Positions, PseudoLabels, UpdateLog, learn_shape, settle};
 use super::matching::{MatchTraining, Matcher};
 use super::propose::{Proposal, TemplateFeatures, pseudo_labels};
 use super::rounds::{Part, Rounds};
@@ -80,6 +82,10 @@ trait Stage {
     fn labels(&mut self) -> Option<&mut Vec<PseudoLabels>> {
         None
     }
+    /// Where the labels that it updates are, by landmark.
+    fn positions(&self) -> Vec<Positions> {
+        vec![]
+    }
 }
 
 impl Stage for MatchTraining<'_> {
@@ -112,6 +118,9 @@ impl Stage for SingleTraining<'_> {
     fn labels(&mut self) -> Option<&mut Vec<PseudoLabels>> {
         Some(&mut self.labels)
     }
+    fn positions(&self) -> Vec<Positions> {
+        SingleTraining::positions(self)
+    }
 }
 
 impl Stage for JointTraining<'_> {
@@ -125,6 +134,9 @@ impl Stage for JointTraining<'_> {
     }
     fn labels(&mut self) -> Option<&mut Vec<PseudoLabels>> {
         Some(&mut self.labels)
+    }
+    fn positions(&self) -> Vec<Positions> {
+        JointTraining::positions(self)
     }
 }
 
@@ -143,9 +155,9 @@ pub fn log_file(kind: Kind) -> String {
     format!("{}.log.json", kind.name())
 }
 
-/// Parameters of the joint baseline part of the way through, in a run's folder.
-pub fn snapshot_file(index: usize) -> String {
-    format!("joint-{index:02}.safetensors")
+/// Parameters of a stage part of the way through, in a run's folder.
+pub fn snapshot_file(kind: Kind, index: usize) -> String {
+    format!("{}-{index:02}.safetensors", kind.name())
 }
 
 impl<'a> Pipeline<'a> {
@@ -180,12 +192,15 @@ impl<'a> Pipeline<'a> {
             if !stages.contains(&kind) || self.run.has(&weights_file(kind)) {
                 continue;
             }
-            match kind {
-                Kind::Match => self.train_match()?,
-                Kind::Joint => self.train_joint()?,
-                Kind::Single => self.train_single()?,
-                Kind::Fused => self.train_fused()?,
-            }
+            let start = Instant::now();
+            let trained = match kind {
+                Kind::Match => self.train_match(),
+                Kind::Joint => self.train_joint(),
+                Kind::Single => self.train_single(),
+                Kind::Fused => self.train_fused(),
+            };
+            self.run.add_time(kind.name(), start.elapsed().as_secs_f64(), &self.device.name())?;
+            trained?;
             self.run.clear_checkpoint(kind.name())?;
         }
         Ok(())
@@ -304,26 +319,29 @@ impl<'a> Pipeline<'a> {
         let config = &self.config.joint;
         let mut stage =
             JointTraining::new(self.device, config, &self.global, self.task.template, labels, self.config.seed)?;
-        let Model { matching, template, .. } = self.model(Kind::Match)?;
-        // Snapshots tell of each landmark by itself: without a shape model, in which all have a say.
-        let mut header = self.header(Kind::Joint);
-        header.config.shape.noise = 0.0;
-        let snapshot = |net| {
-            let (header, matching, template) = (header.clone(), matching.clone(), template.clone());
-            Model { header, matching, template, shape: None, net }
-        };
         let run = self.run;
-        let keep = |step: usize, trainer: &mut Trainer| {
-            if let Some(index) = config.snapshot_after(step) {
-                let net = trainer.executor.read(Region::Ema)?;
-                snapshot(net).write(&run.file(&snapshot_file(index)))?;
-            }
-            Ok(())
-        };
+        let keep = self.snapshots(Kind::Joint)?;
         let log = drive(run, self.observer, &self.config, Kind::Joint, Turn::ONLY, config.steps, &mut stage, keep)?;
         run.write_json(&log_file(Kind::Joint), &log)?;
         let net = stage.trainer.executor.read(Region::Ema)?;
         self.write(Kind::Joint, self.shape_of(&stage.labels, &self.global), net)
+    }
+
+    /// What keeps the parameters of a stage along the way, as its settings say. Snapshots tell of each landmark by itself: without a
+    /// shape model, in which all have a say.
+    fn snapshots(&self, kind: Kind) -> Result<impl FnMut(usize, &mut Trainer) -> Result<()> + use<'a>> {
+        let Model { matching, template, .. } = self.model(Kind::Match)?;
+        let mut header = self.header(kind);
+        header.config.shape.noise = 0.0;
+        let (run, snapshots) = (self.run, self.config.snapshots(kind));
+        Ok(move |step: usize, trainer: &mut Trainer| match snapshots.after(step) {
+            Some(index) => {
+                let net = trainer.executor.read(Region::Ema)?;
+                let (header, matching, template) = (header.clone(), matching.clone(), template.clone());
+                Model { header, matching, template, shape: None, net }.write(&run.file(&snapshot_file(kind, index)))
+            }
+            None => Ok(()),
+        })
     }
 
     fn train_single(&mut self) -> Result<()> {
@@ -415,11 +433,9 @@ impl<'a> Pipeline<'a> {
             &singles,
             self.config.seed,
         )?;
-        let log =
-            drive(self.run, self.observer, &self.config, Kind::Fused, Turn::ONLY, config.steps, &mut stage, |_, _| {
-                Ok(())
-            })?;
-        self.run.write_json(&log_file(Kind::Fused), &log)?;
+        let (run, keep) = (self.run, self.snapshots(Kind::Fused)?);
+        let log = drive(run, self.observer, &self.config, Kind::Fused, Turn::ONLY, config.steps, &mut stage, keep)?;
+        run.write_json(&log_file(Kind::Fused), &log)?;
         let net = stage.trainer.executor.read(Region::Ema)?;
         drop(stage);
         self.write(Kind::Fused, shape, net)
@@ -456,7 +472,7 @@ fn drive(
     stage: &mut impl Stage,
     mut after: impl FnMut(usize, &mut Trainer) -> Result<()>,
 ) -> Result<StageLog> {
-    let (mut first, mut log) = (0, StageLog::default());
+    let (mut first, mut log) = (0, StageLog { start: stage.positions(), ..StageLog::default() });
     if let Some(checkpoint) = run.checkpoint(kind.name())?.filter(|c| c.stage == kind.name() && c.at == turn.at) {
         checkpoint.fits(stage.trainer().layout.len(), stage.labels().map(|l| &**l), steps).map_err(|cause| {
             Error::input(

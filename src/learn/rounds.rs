@@ -177,6 +177,7 @@ fn beside(log: &mut StageLog, part: StageLog) {
     } else {
         log.losses.iter_mut().zip(part.losses).for_each(|(all, more)| all.extend(more));
     }
+    log.start.extend(part.start);
     log.updates.extend(part.updates);
     log.updates.sort_by_key(|update| (update.step, update.landmark));
 }

@@ -45,8 +45,33 @@ impl Default for Updates {
 }
 
 impl Updates {
+    /// How many updates precede step `step` of `steps`.
+    pub fn before(&self, step: usize, steps: usize) -> usize {
+        let after = (self.after * steps as f64).ceil() as usize;
+        step.checked_div(self.every).map_or(0, |due| due.saturating_sub(after / self.every))
+    }
+
     /// Whether an update follows step `step` (from 0) of `steps`.
     pub fn due(&self, step: usize, steps: usize) -> bool {
         self.every > 0 && step as f64 >= self.after * steps as f64 && (step + 1).is_multiple_of(self.every)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn updates_are_counted_as_they_fall_due() {
+        for (every, after, steps) in
+            [(15, 0.33, 300), (60, 0.33, 860), (2, 0.0, 6), (0, 0.5, 9), (7, 1.0, 70), (4, 0.5, 5)]
+        {
+            let update = Updates { every, after, ..Updates::default() };
+            let mut due = 0;
+            for step in 0..=steps {
+                assert_eq!(update.before(step, steps), due, "{every} {after} {step}");
+                due += usize::from(update.due(step, steps));
+            }
+        }
     }
 }

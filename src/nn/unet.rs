@@ -30,20 +30,33 @@ pub struct Extents {
     pub private: usize,
     /// Rank of the adapters; 0 for none.
     pub rank: usize,
+    /// Which convolutions have them.
+    pub position: Position,
+}
+
+/// Which convolutions have adapters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Position {
+    /// Those of encoder and decoder.
+    All,
+    /// Those of the decoder.
+    Decoder,
 }
 
 impl Extents {
     /// One network for all landmarks.
-    pub const SHARED: Self = Self { weights: 1, private: 1, rank: 0 };
+    pub const SHARED: Self = Self { weights: 1, private: 1, rank: 0, position: Position::All };
 
     /// `k` networks, nothing shared.
     pub fn distinct(k: usize) -> Self {
-        Self { weights: k, private: k, rank: 0 }
+        Self { weights: k, private: k, ..Self::SHARED }
     }
 
     /// Shared convolutions with rank-`rank` adapters, norms and heads of each landmark's own.
-    pub fn fused(k: usize, rank: usize) -> Self {
-        Self { weights: 1, private: k, rank }
+    pub fn fused(k: usize, rank: usize, position: Position) -> Self {
+        Self { weights: 1, private: k, rank, position }
     }
 }
 
@@ -73,11 +86,12 @@ impl UNet {
     pub fn declare(tape: &mut Tape, region: Region, config: &UNetConfig, extents: Extents) -> Self {
         let mut block = |name: String, c_in: usize, c_out: usize| {
             tape.scoped(&name.clone(), |tape| {
-                let Extents { weights, private, rank } = extents;
+                let Extents { weights, private, rank, position } = extents;
                 let mut parameter = |name, shape: [usize; 5], init| tape.parameter(region, name, shape, init);
                 let he = Init::Normal((2.0 / (9 * c_in) as f32).sqrt());
                 // An adapter of the first layer would hold more numbers than that layer's own kernel.
-                let adapter = (rank > 0 && c_in > 1).then(|| {
+                let placed = position == Position::All || name.starts_with("decoder");
+                let adapter = (rank > 0 && c_in > 1 && placed).then(|| {
                     let down = Init::Normal((1.0 / c_in as f32).sqrt());
                     (
                         parameter("adapter_v", [private, rank, 1, 1, c_in], down),

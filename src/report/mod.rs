@@ -6,11 +6,13 @@
 mod missing;
 pub mod overlay;
 mod page;
+mod seesaw;
 pub mod svg;
 mod text;
 
 use missing::number;
 pub use page::html;
+pub use seesaw::{Phase, Seesaw};
 use serde::{Deserialize, Serialize};
 
 /// Everything that a report shows.
@@ -31,8 +33,10 @@ pub struct Report {
     pub losses: Vec<LossCurves>,
     /// How the pseudo-labels went.
     pub pseudo_labels: Option<PseudoLabels>,
-    /// Joint training, seen landmark by landmark.
-    pub seesaw: Option<Seesaw>,
+    /// What became of each landmark's pseudo-labels, a stage an entry.
+    pub trajectories: Vec<Trajectories>,
+    /// Training of what landmarks share, seen landmark by landmark, a stage an entry.
+    pub seesaws: Vec<Seesaw>,
     /// Pictures of detections.
     pub gallery: Vec<GalleryItem>,
     /// How the results were obtained.
@@ -111,39 +115,38 @@ pub struct PseudoLabels {
     pub confidence_error: Vec<(f64, f64)>,
 }
 
-/// Joint training at checkpoints: does one landmark's gain come with another's loss?
+/// What became of each landmark's pseudo-labels in a stage.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Seesaw {
-    /// The checkpoints' steps.
-    #[serde(deserialize_with = "number")]
-    pub steps: Vec<f64>,
-    /// Mean error, `[checkpoint][landmark]`, in the report's unit.
-    #[serde(deserialize_with = "number")]
-    pub errors: Vec<Vec<f64>>,
-    /// Final joint − single error, one a landmark; positive: the single model is better.
-    #[serde(deserialize_with = "number")]
-    pub delta: Vec<f64>,
+pub struct Trajectories {
+    /// The stage's name.
+    pub stage: String,
+    /// In the order of the report's landmarks.
+    pub landmarks: Vec<Trajectory>,
 }
 
-impl Seesaw {
-    /// Changes of error from each checkpoint to the next, `[landmark][interval]`; NaN where an end is missing.
-    pub fn changes(&self) -> Vec<Vec<f64>> {
-        let landmarks = self.errors.iter().map(Vec::len).max().unwrap_or(0);
-        let error = |at: usize, k: usize| self.errors[at].get(k).copied().unwrap_or(f64::NAN);
-        (0..landmarks).map(|k| (1..self.errors.len()).map(|t| error(t, k) - error(t - 1, k)).collect()).collect()
-    }
-
-    /// For each interval between checkpoints: (landmark pairs of which one gained while the other lost, all pairs).
-    pub fn opposed_pairs(&self) -> Vec<(usize, usize)> {
-        let changes = self.changes();
-        let opposed = |t: usize| {
-            let count = |of: fn(f64) -> bool| changes.iter().filter(|c| of(c[t])).count();
-            let n = count(f64::is_finite);
-            (count(|v| v.is_finite() && v < 0.) * count(|v| v.is_finite() && v > 0.), n * n.saturating_sub(1) / 2)
-        };
-        (0..self.errors.len().saturating_sub(1)).map(opposed).collect()
-    }
+/// One landmark's pseudo-labels over the steps of a stage: (step, number of labels) and (step, length in the report's unit).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Trajectory {
+    /// Labels that an update moved.
+    #[serde(deserialize_with = "number")]
+    pub accepted: Vec<(f64, f64)>,
+    /// Labels that stayed because the two views disagreed.
+    #[serde(deserialize_with = "number")]
+    pub refused_spread: Vec<(f64, f64)>,
+    /// Labels that stayed because the arrangement of all landmarks contradicts.
+    #[serde(deserialize_with = "number")]
+    pub refused_shape: Vec<(f64, f64)>,
+    /// Labels that stayed because the step was too long.
+    #[serde(deserialize_with = "number")]
+    pub refused_step: Vec<(f64, f64)>,
+    /// Mean distance of the labels from where they are at the end.
+    #[serde(deserialize_with = "number")]
+    pub distance: Vec<(f64, f64)>,
+    /// Mean error, where the truth of training images is known.
+    #[serde(deserialize_with = "number")]
+    pub error: Vec<(f64, f64)>,
 }
 
 /// A picture with its caption.
@@ -205,11 +208,24 @@ mod tests {
                 refused: vec![pair],
                 confidence_error: vec![(0.5, 1.), pair],
             }),
-            seesaw: Some(Seesaw {
+            trajectories: vec![Trajectories {
+                stage: text.into(),
+                landmarks: vec![
+                    Trajectory {
+                        accepted: vec![(1., 5.), pair],
+                        distance: vec![pair, (0., 1.)],
+                        ..Trajectory::default()
+                    },
+                    Trajectory { error: vec![(0., v), (1., 2.)], ..Trajectory::default() },
+                ],
+            }],
+            seesaws: vec![Seesaw {
+                stage: text.into(),
+                frozen: Some(v),
                 steps: vec![0., v],
                 errors: vec![vec![1., 2., v], vec![2., 1.], vec![v]],
                 delta: vec![v, 0.3, -0.2],
-            }),
+            }],
             gallery: vec![GalleryItem { caption: text.into(), png: vec![1, 2] }, GalleryItem::default()],
             provenance: Provenance {
                 command: text.into(),
@@ -241,7 +257,8 @@ mod tests {
     fn an_empty_report_is_a_page_without_sections() {
         let empty = Report {
             methods: vec![],
-            seesaw: Some(Seesaw::default()),
+            seesaws: vec![Seesaw::default()],
+            trajectories: vec![Trajectories::default()],
             pseudo_labels: Some(PseudoLabels::default()),
             ..Report::default()
         };
@@ -255,17 +272,8 @@ mod tests {
     fn json_keeps_missing_numbers() {
         let report = odd("text");
         let back: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
-        assert!(back.methods[0].mre.is_nan() && back.seesaw.as_ref().unwrap().errors[2][0].is_nan());
+        assert!(back.methods[0].mre.is_nan() && back.seesaws[0].errors[2][0].is_nan());
         assert_eq!(back.methods[1].mre, 1.);
         assert!(serde_json::from_str::<Report>("{}").unwrap().methods.is_empty());
-    }
-
-    #[test]
-    fn opposed_pairs_are_gains_times_losses() {
-        let seesaw = Seesaw {
-            errors: vec![vec![1.; 4], vec![0.5, 0.5, 2., 1.], vec![0.4, 0.4, 1., f64::NAN]],
-            ..Seesaw::default()
-        };
-        assert_eq!(seesaw.opposed_pairs(), [(2, 6), (0, 3)]);
     }
 }

@@ -1,7 +1,7 @@
 //! Detection that is stopped and resumed, images that cannot be read, and where pictures go.
 
 use crate::bad_input::refused;
-use crate::fixture::{Fixture, ok, stderr, stdout};
+use crate::fixture::{Fixture, ok, onemark, stderr, stdout};
 use onemark::data::images::write_png_gray;
 use onemark::data::labels::Labels;
 use std::path::Path;
@@ -175,4 +175,105 @@ fn pictures_of_one_stem_do_not_overwrite_each_other() {
     assert_eq!(seen, ["a.PNG.png", "a.png_.png", "b.png"]);
     let done = f.detect(&["stems", "--out", "stems.csv", "--overlay", "stems", "--quiet"]);
     assert!(stderr(&done).contains("stems: --overlay would put pictures beside stems/a.PNG"), "{}", stderr(&done));
+}
+
+/// The points of a file that are there, by image and landmark.
+fn present(labels: &Labels) -> Vec<Vec<bool>> {
+    labels.rows.iter().map(|row| row.points.iter().map(Option::is_some).collect()).collect()
+}
+
+#[test]
+fn points_below_a_score_are_left_out_in_every_format() {
+    let f = Fixture::get();
+    f.trained();
+    ok(f.detect(&["images", "--out", "all.csv", "--quiet"]));
+    let all = Labels::read(f.path("all.csv")).unwrap();
+    let mut scores: Vec<f64> = all.rows.iter().flat_map(|row| row.scores.iter().flatten().copied()).collect();
+    scores.sort_by(f64::total_cmp);
+    // One that is exactly met is kept. The median leaves points out and others in.
+    let least = scores[scores.len() / 2].to_string();
+    let detect = |out: &str, more: &[&str]| {
+        f.detect(&[&["images", "--out", out, "--min-score", &least, "--json", "--quiet"], more].concat())
+    };
+    let summary: serde_json::Value = serde_json::from_str(&stdout(&ok(detect("some.csv", &[])))).unwrap();
+    let some = Labels::read(f.path("some.csv")).unwrap();
+    let below = scores.iter().filter(|score| **score < least.parse().unwrap()).count();
+    assert!(below > 0 && summary["left_out"].as_u64() == Some(below as u64), "{summary}");
+    for (row, before) in some.rows.iter().zip(&all.rows) {
+        assert_eq!(row.scores, before.scores, "scores are kept");
+        for (k, point) in row.points.iter().enumerate() {
+            let kept = before.scores[k].unwrap() >= least.parse().unwrap();
+            assert_eq!(*point, before.points[k].filter(|_| kept));
+        }
+    }
+    for (out, format) in [
+        ("some.json", "json"),
+        ("some-coco.json", "coco"),
+        ("some-cvat.xml", "cvat"),
+        ("some-dlc.csv", "deeplabcut"),
+        ("some.tps", "tps"),
+        ("some-labelme", "labelme"),
+        ("some-slicer", "slicer"),
+    ] {
+        let _ = std::fs::remove_dir_all(f.root.join(out));
+        ok(detect(out, &["--format", format]));
+        let back = format!("back-{format}.csv");
+        let _ = std::fs::remove_file(f.root.join(&back));
+        let names = some.names.join(",");
+        let named: &[&str] = if format == "tps" { &["--names", &names] } else { &[] };
+        ok(onemark(&[&["convert", out, &back, "--images", "images", "--quiet"], named].concat()));
+        let back = Labels::read(f.path(&back)).unwrap().select(&some.names);
+        let rows = some.rows.iter().filter(|row| back.row(&row.image).is_some()).cloned().collect();
+        // LabelMe and CVAT have no entry for what is missing, so that a landmark's order may be another.
+        let expected = Labels { names: some.names.clone(), rows };
+        for row in &expected.rows {
+            let found = back.row(&row.image).unwrap();
+            for (name, point) in expected.names.iter().zip(&row.points) {
+                let k = back.names.iter().position(|known| known == name);
+                let there = k.is_some_and(|k| found.points[k].is_some());
+                assert_eq!(there, point.is_some(), "{format}, {}, {name}", row.image);
+            }
+        }
+        assert_eq!(back.rows.len(), 6, "{format}");
+    }
+    for score in ["1.5", "high", "nan"] {
+        let done = f.detect(&["images", "--out", "x.csv", "--min-score", score]);
+        assert!(done.status.code() == Some(2) && stderr(&done).contains("a score is from 0 to 1"), "{}", stderr(&done));
+    }
+    let isbi = f.detect(&["images", "--out", "x", "--format", "isbi", "--min-score", "0.5"]);
+    refused(isbi, 2, &["--min-score may leave points out, and ISBI 2015 text takes no missing ones"]);
+    let none = ok(f.detect(&["images", "--out", "none-above.csv", "--min-score", "1", "--overlay", "unmarked"]));
+    assert!(stderr(&none).contains("24 of 24 points left out: score below 1"), "{}", stderr(&none));
+    assert!(present(&Labels::read(f.path("none-above.csv")).unwrap()).iter().flatten().all(|there| !there));
+    ok(f.detect(&["images", "--out", "marked.csv", "--overlay", "marked", "--quiet"]));
+    let coloured = |folder: &str| {
+        let picture = image::open(f.root.join(folder).join("p1.png")).unwrap().to_rgb8();
+        picture.pixels().filter(|p| p.0[0] != p.0[1] || p.0[1] != p.0[2]).count()
+    };
+    assert!(coloured("marked") > 0 && coloured("unmarked") == 0);
+    let missing = ["eval", "--pred", "some.csv", "--truth", "truth.csv"];
+    assert_eq!(onemark(&missing).status.code(), Some(3), "a truth point without a detection");
+    ok(onemark(&[&missing[..], &["--allow-missing"]].concat()));
+}
+
+#[test]
+fn a_stopped_detection_goes_on_with_the_same_score_alone() {
+    let f = Fixture::get();
+    f.trained();
+    incomplete(f, "scored");
+    let detect = |score: &[&str], out: &str, more: &[&str]| {
+        f.detect(&[&["scored", "--out", out, "--quiet", "--json"], score, more].concat())
+    };
+    let half = ["--min-score", "0.02"];
+    assert_eq!(detect(&half, "scored.csv", &[]).status.code(), Some(3));
+    for (other, words) in [
+        (&[][..], "found with --min-score 0.02, not no --min-score"),
+        (&["--min-score", "0.3"], "found with --min-score 0.02, not --min-score 0.3"),
+    ] {
+        refused(detect(other, "scored.csv", &["--resume"]), 3, &["scored.csv: its rows were", words]);
+    }
+    mend(f, "scored");
+    assert_eq!(skipped(&ok(detect(&half, "scored.csv", &["--resume"]))), 3);
+    ok(detect(&half, "scored-whole.csv", &[]));
+    assert_eq!(std::fs::read(f.path("scored.csv")).unwrap(), std::fs::read(f.path("scored-whole.csv")).unwrap());
 }

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 /// Settings of every training here.
-pub const TINY: [&str; 26] = [
+pub const TINY: [&str; 27] = [
     "checkpoint_seconds=0",
     "views=2",
     "match.steps=4",
@@ -36,6 +36,7 @@ pub const TINY: [&str; 26] = [
     "fuse.batch=3",
     "fuse.template=1",
     "fuse.rank=4",
+    "fuse.snapshots=4",
 ];
 pub const ALL_STAGES: [&str; 2] = ["--stages", "match,joint,single,fuse"];
 const USED: [usize; 4] = [0, 2, 7, 12];

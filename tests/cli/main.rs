@@ -6,8 +6,10 @@ mod chromium;
 mod detect;
 #[cfg(feature = "dicom")]
 mod dicom;
+mod experiments;
 mod fixture;
 mod formats;
+mod generality;
 mod gpu;
 mod kept;
 mod machine;

@@ -3,6 +3,7 @@
 use crate::bad_input::refused;
 use crate::fixture::{Fixture, ok, onemark, stderr, stdout};
 use onemark::data::labels::Labels;
+use onemark::learn::checkpoint::StageLog;
 use onemark::model::Model;
 
 #[test]
@@ -75,9 +76,95 @@ fn methods_are_compared() {
     let text = || page.split('"').filter(|part| !part.starts_with("data:"));
     assert!(text().any(|part| part.contains("fused")) && !text().any(|part| part.contains("NaN")));
     // The truth names training images too.
-    for chart in ["Pseudo-label error over training", "Confidence and error of the final pseudo-labels"] {
+    for chart in [
+        "Pseudo-label error over training",
+        "Confidence and error of the final pseudo-labels",
+        "their mean error (the truth serves evaluation alone)",
+        "Pseudo-labels of thumb_tip over stage single",
+        "Pseudo-labels of thumb_tip over stage joint",
+        "checkpoints of joint training",
+        "checkpoints of the fusion",
+        "fused, shared weights frozen",
+    ] {
         assert!(text().any(|part| part.contains(chart)), "{chart}");
     }
+    let phases = a["seesaw"].as_array().unwrap();
+    let phase = |i: usize| (phases[i]["stage"].as_str().unwrap(), phases[i]["frozen"].as_bool().unwrap());
+    assert_eq!((phases.len(), phase(0), phase(1), phase(2)), (3, ("joint", false), ("fused", false), ("fused", true)));
+}
+
+#[test]
+fn logs_hold_where_every_label_went_and_why() {
+    let f = Fixture::get();
+    let run = f.trained();
+    let images = f.root.join("images").read_dir().unwrap().count();
+    for (stage, landmarks, updates) in [("single", 4, 3), ("joint", 4, 2)] {
+        let log = std::fs::read(run.join(format!("{stage}.log.json"))).unwrap();
+        let log: StageLog = serde_json::from_slice(&log).unwrap();
+        assert_eq!((log.start.len(), log.updates.len()), (landmarks, landmarks * updates), "{stage}");
+        let mut before = log.start.clone();
+        for update in &log.updates {
+            let k = update.landmark;
+            let outcomes: Vec<char> = update.outcomes.chars().collect();
+            assert_eq!(
+                (outcomes.len(), update.points.len(), outcomes[0]),
+                (images, images, '-'),
+                "the first is the template"
+            );
+            let count = |letter: char| outcomes.iter().filter(|&&outcome| outcome == letter).count();
+            let counts = [update.accepted, update.refused_spread, update.refused_shape, update.refused_step];
+            assert_eq!(['a', 'v', 's', 'l'].map(count), counts);
+            for (i, point) in update.points.iter().enumerate().filter(|(i, _)| outcomes[*i] != 'a') {
+                assert_eq!(*point, before[k][i], "{stage}, step {}, landmark {k}, image {i}", update.step);
+            }
+            assert!(update.points.iter().flatten().all(|v| (100.0 * v).round() / 100.0 == *v), "hundredths");
+            before[k].clone_from(&update.points);
+        }
+        assert_eq!(
+            before.iter().map(|points| points[0]).collect::<Vec<_>>(),
+            log.start.iter().map(|p| p[0]).collect::<Vec<_>>()
+        );
+    }
+}
+
+#[test]
+fn stages_of_another_run_are_taken_over_where_settings_are_the_same() {
+    let f = Fixture::get();
+    f.trained();
+    let rank = ["--set", "fuse.rank=2", "--quiet", "--spacing", "0.5"];
+    ok(f.train("rank-alone", &rank));
+    let taken = ok(f.train("rank-from", &["--from", "trained", "--set", "fuse.rank=2", "--spacing", "0.5"]));
+    assert!(stderr(&taken).contains("match, joint, single: taken over from trained"), "{}", stderr(&taken));
+    let read = |run: &str, file: &str| std::fs::read(f.root.join(run).join(file)).unwrap();
+    let files = std::fs::read_dir(f.root.join("rank-alone")).unwrap().map(|entry| entry.unwrap());
+    for file in files.filter(|entry| entry.path().is_file()).map(|entry| entry.file_name().into_string().unwrap()) {
+        if !["run.json", "times.json", "report.html"].contains(&file.as_str()) {
+            assert!(read("rank-alone", &file) == read("rank-from", &file), "{file}");
+        }
+    }
+    let times: serde_json::Value = serde_json::from_slice(&read("rank-from", "times.json")).unwrap();
+    let before: serde_json::Value = serde_json::from_slice(&read("trained", "times.json")).unwrap();
+    assert!(times["single"] == before["single"] && times["fused"]["device"].as_str().unwrap().starts_with("cpu"));
+    // Adapters of the decoder alone are fewer, and all of them are there.
+    ok(f.train("decoder", &["--from", "trained", "--set", "fuse.position=decoder", "--spacing", "0.5", "--quiet"]));
+    let fused = |run: &str| Model::read(&f.root.join(run).join("fused.safetensors")).unwrap();
+    let adapters = |model: &Model| -> Vec<String> {
+        let layout = model.header.layouts().1;
+        layout.parameters.iter().map(|p| p.name.clone()).filter(|name| name.contains("adapter")).collect()
+    };
+    let (all, decoder) = (adapters(&fused("trained")), adapters(&fused("decoder")));
+    assert!(all.iter().any(|name| name.starts_with("encoder")) && !decoder.is_empty(), "{all:?} {decoder:?}");
+    assert!(decoder.iter().all(|name| name.starts_with("decoder") && all.contains(name)), "{decoder:?}");
+    ok(onemark(&["detect", "images", "--weights", "decoder/fused.safetensors", "--out", "decoder.csv", "--quiet"]));
+    // Another seed has nothing in common, another task is refused.
+    let other =
+        ok(f.train("seed-from", &["--from", "trained", "--seed", "5", "--stages", "match", "--spacing", "0.5"]));
+    assert!(!stderr(&other).contains("taken over"), "{}", stderr(&other));
+    refused(
+        f.train("no-mm", &["--from", "trained", "--quiet"]),
+        3,
+        &["trained: is of another spacing, 0.5 mm a pixel"],
+    );
 }
 
 #[test]

@@ -64,8 +64,10 @@ fn killed_at_many_moments() {
     ok(f.train("killed", &args(&RESUME)));
     assert!(!leftover.exists());
     f.assert_same_weights("killed", "whole");
-    for file in ["joint.safetensors", "joint-03.safetensors", "single.log.json"] {
-        let read = |run: &str| std::fs::read(f.root.join(run).join(file)).ok();
+    for file in
+        ["joint.safetensors", "joint-02.safetensors", "fused-03.safetensors", "joint.log.json", "single.log.json"]
+    {
+        let read = |run: &str| std::fs::read(f.root.join(run).join(file)).unwrap();
         assert!(read("killed") == read("whole"), "{file}");
     }
 }

@@ -48,7 +48,7 @@ impl<'a> FuseTraining<'a> {
         let weights = tape.input("weights", [k, config.batch, 1, 1, 1]);
         let crops = crop.crops(&mut tape, images, table)?;
         let teacher = crop.record(&mut tape, Region::Teacher, Extents::distinct(k), crops)?;
-        let student = crop.record(&mut tape, Region::Params, Extents::fused(k, config.rank), crops)?;
+        let student = crop.record(&mut tape, Region::Params, Extents::fused(k, config.rank, config.position), crops)?;
         let heatmap = tape.spatial_softmax(teacher)?;
         let gaussian = crop.targets(&mut tape, points)?;
         let heatmap = tape.scale_shift(heatmap, config.distill as f32, 0.0)?;
@@ -86,9 +86,7 @@ impl<'a> FuseTraining<'a> {
             self.batch.add_landmark(self.crop, 1.0, self.dataset, samples, augment);
         }
         let hyper = self.config.optimizer.hyper(step, self.config.steps);
-        // With one landmark nothing is shared: there is no disturbance to guard against.
-        let several = self.labels.len() > 1;
-        let frozen = several && step as f64 >= self.config.freeze_after * self.config.steps as f64;
+        let frozen = self.config.is_frozen(step, self.labels.len());
         // A shared gradient sums over landmarks: its norm grows with them, and AdamW does not mind.
         let hyper = Hyper { lr_shared: if frozen { 0.0 } else { hyper.lr_shared }, ..hyper }.encode();
         let Batch { table, points, weights } = &self.batch;

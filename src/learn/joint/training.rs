@@ -8,7 +8,7 @@ use crate::kernel::warp::FIELDS;
 use crate::learn::augment::{Augment, Point, View};
 use crate::learn::crops::Batch;
 use crate::learn::dataset::Dataset;
-use crate::learn::labels::{PseudoLabels, UpdateLog};
+use crate::learn::labels::{Positions, PseudoLabels, UpdateLog, is_logged};
 use crate::learn::trainer::Trainer;
 use crate::random::Stream;
 use crate::tape::{Region, Tape};
@@ -96,6 +96,11 @@ impl<'a> JointTraining<'a> {
         Ok(&self.losses)
     }
 
+    /// Where the pseudo-labels are, by landmark.
+    pub fn positions(&self) -> Vec<Positions> {
+        self.labels.iter().map(|labels| labels.positions(self.dataset)).collect()
+    }
+
     /// Whether the pseudo-labels are updated after this step.
     pub fn updates_after(&self, step: usize) -> bool {
         self.config.update.due(step, self.config.steps)
@@ -114,11 +119,14 @@ impl<'a> JointTraining<'a> {
         let turned = self.locator.look(&mut self.trainer.executor, self.dataset, &images, &turned)?;
         let progress = step as f64 / self.config.steps as f64;
         let side = self.dataset.width.max(self.dataset.height) as f64 / 5.0;
+        let (update, steps) = (&self.config.update, self.config.steps);
+        let is_logged = is_logged(update.before(step, steps), update.before(steps, steps), self.dataset.len());
         let mut logs = Vec::new();
         for (k, labels) in self.labels.iter_mut().enumerate() {
             let seen: Vec<_> = plain.iter().zip(&turned).map(|(a, b)| [a[k], b[k]]).collect();
             let log = labels.update(self.template, &seen, &self.config.update.gates, side, progress);
-            logs.push(UpdateLog { step, landmark: k, ..log });
+            let points = if is_logged { labels.positions(self.dataset) } else { vec![] };
+            logs.push(UpdateLog { step, landmark: k, points, ..log });
         }
         Ok(logs)
     }

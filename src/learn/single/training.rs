@@ -7,7 +7,7 @@ use crate::kernel::warp::FIELDS;
 use crate::learn::augment::View;
 use crate::learn::crops::{Batch, CropConfig, Labelled, Locator};
 use crate::learn::dataset::Dataset;
-use crate::learn::labels::{PseudoLabels, UpdateLog};
+use crate::learn::labels::{Positions, PseudoLabels, UpdateLog, is_logged};
 use crate::learn::trainer::Trainer;
 use crate::nn::Extents;
 use crate::random::Stream;
@@ -111,6 +111,11 @@ impl<'a> SingleTraining<'a> {
         Ok(&self.losses)
     }
 
+    /// Where the pseudo-labels are, by landmark.
+    pub fn positions(&self) -> Vec<Positions> {
+        self.labels.iter().map(|labels| labels.positions(self.dataset)).collect()
+    }
+
     /// Whether the pseudo-labels are updated after this step.
     pub fn updates_after(&self, step: usize) -> bool {
         self.config.update.due(step, self.config.steps)
@@ -143,11 +148,15 @@ impl<'a> SingleTraining<'a> {
         let turned = self.locator.look(&mut self.trainer.executor, self.dataset, &images, &views(true))?;
         let progress = step as f64 / self.config.steps as f64;
         let (gates, side) = (&self.config.update.gates, self.crop.side as f64 * self.pixel);
+        let (update, steps) = (&self.config.update, self.config.steps);
+        let labels = self.dataset.len() * self.config.rounds.len();
+        let is_logged = is_logged(update.before(step, steps), update.before(steps, steps), labels);
         let mut logs = Vec::new();
         for (k, labels) in self.labels.iter_mut().enumerate() {
             let seen: Vec<_> = plain.iter().zip(&turned).map(|(a, b)| [a[k], b[k]]).collect();
             let log = labels.update(self.template, &seen, gates, side, progress);
-            logs.push(UpdateLog { step, landmark: self.landmarks[k], ..log });
+            let points = if is_logged { labels.positions(self.dataset) } else { vec![] };
+            logs.push(UpdateLog { step, landmark: self.landmarks[k], points, ..log });
         }
         Ok(logs)
     }

@@ -3,6 +3,7 @@
 mod methods;
 mod seesaw;
 mod training;
+mod trajectories;
 
 use super::svg::{self, Series, escape};
 use super::text::{base64, duration};
@@ -37,6 +38,7 @@ pub fn html(report: &Report) -> String {
     methods::per_landmark(&mut out, report);
     seesaw::section(&mut out, report);
     training::pseudo_labels(&mut out, report);
+    trajectories::section(&mut out, report);
     training::losses(&mut out, report);
     gallery(&mut out, report);
     how(&mut out, provenance);

@@ -1,13 +1,75 @@
-//! Joint training, seen landmark by landmark.
+//! Training of what landmarks share, seen landmark by landmark.
 
 use super::figure;
 use crate::report::svg::{self, Axes, Series, fixed};
+use crate::report::text::percent;
 use crate::report::{Report, Seesaw};
 use std::fmt::Write;
 
 pub fn section(out: &mut String, report: &Report) {
-    let Some(seesaw) = &report.seesaw else { return };
-    let unit = &report.unit;
+    let mut parts = String::new();
+    for seesaw in &report.seesaws {
+        stage(&mut parts, report, seesaw);
+    }
+    if parts.is_empty() {
+        return;
+    }
+    out.push_str("<section>\n<h2>The seesaw</h2>\n");
+    table(out, report);
+    out.push_str(&parts);
+    out.push_str("</section>\n");
+}
+
+/// What trains, as headings and sentences call it.
+fn called(stage: &str) -> &str {
+    match stage {
+        "joint" => "joint training",
+        "fused" => "the fusion",
+        other => other,
+    }
+}
+
+/// A row for each phase of each stage.
+fn table(out: &mut String, report: &Report) {
+    let phases: Vec<_> = report.seesaws.iter().flat_map(Seesaw::phases).collect();
+    if phases.is_empty() {
+        return;
+    }
+    out.push_str(
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"The seesaw\">\n<table><caption>What landmarks do to \
+         each other from one checkpoint to the next</caption>\n<thead><tr><th scope=\"col\">Training</th>\
+         <th scope=\"col\">Intervals</th><th scope=\"col\">Opposed pairs</th><th scope=\"col\">Mean correlation</th>\
+         <th scope=\"col\">Negative</th><th scope=\"col\">Worse at the end</th></tr></thead>\n<tbody>\n",
+    );
+    for phase in phases {
+        let of = match (phase.frozen, report.seesaws.iter().any(|s| s.stage == phase.stage && s.frozen.is_some())) {
+            (true, _) => ", shared weights frozen",
+            (false, true) => ", shared weights free",
+            (false, false) => "",
+        };
+        let _ = writeln!(
+            out,
+            "<tr><th scope=\"row\">{}{of}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{} of {}</td></tr>",
+            svg::escape(&phase.stage),
+            phase.intervals,
+            percent(phase.opposed as f64 / phase.pairs as f64),
+            fixed(phase.correlation, 2),
+            percent(phase.negative),
+            phase.worse,
+            phase.landmarks
+        );
+    }
+    out.push_str(
+        "</tbody></table>\n</div>\n<p class=\"m note\">Opposed: one landmark of a pair gained while the other lost; 0 % would be all \
+         moving together, about half is what movements independent of each other give. Correlation: of the changes of two landmarks’ errors, \
+         the mean over all pairs, where a phase has three intervals; negative: the share of pairs where it is below 0. Worse: \
+         landmarks whose error grew over the phase. Errors are those of the parameters’ average, which goes on towards what was \
+         frozen for some steps.</p>\n",
+    );
+}
+
+fn stage(out: &mut String, report: &Report, seesaw: &Seesaw) {
+    let (unit, what) = (&report.unit, called(&seesaw.stage));
     let name = |i: usize| report.landmarks.get(i).cloned().unwrap_or_else(|| format!("landmark {}", i + 1));
     let changes = seesaw.changes();
     let total = |i: usize| changes[i].iter().filter(|v| v.is_finite()).sum::<f64>();
@@ -19,10 +81,11 @@ pub fn section(out: &mut String, report: &Report) {
     let shares: Vec<f64> = pairs.iter().map(|(o, n)| if *n > 0 { *o as f64 / *n as f64 } else { f64::NAN }).collect();
     let columns: Vec<f64> =
         (1..seesaw.errors.len()).map(|t| seesaw.steps.get(t).copied().unwrap_or(t as f64)).collect();
+    let x = format!("step of {what}");
     let map = svg::heat_map(
-        "Change of each landmark’s error between checkpoints of joint training",
+        &format!("Change of each landmark’s error between checkpoints of {what}"),
         unit,
-        "joint training step",
+        &x,
         &rows,
         &columns,
         &cells,
@@ -32,22 +95,24 @@ pub fn section(out: &mut String, report: &Report) {
         seesaw.delta.iter().enumerate().map(|(i, d)| (name(i), *d)).filter(|d| d.1.is_finite()).collect();
     delta.sort_by(|a, b| b.1.total_cmp(&a.1));
     let bars = svg::diverging_bars(
-        "Final error, joint minus single, of each landmark",
-        ["joint better", "single better"],
+        &format!("Final error, {} minus single, of each landmark", seesaw.stage),
+        [&format!("{} better", seesaw.stage), "single better"],
         &delta,
     );
     if map.is_empty() && bars.is_empty() {
         return;
     }
-    out.push_str("<section>\n<h2>The seesaw</h2>\n");
+    let _ = writeln!(out, "<h3 class=\"stage\">{}</h3>", svg::escape(&capital(what)));
     let (opposed, all) = pairs.iter().fold((0, 0), |(a, b), (o, n)| (a + o, b + n));
     if all > 0 {
         let k = changes.len();
+        let frozen = seesaw.frozen.filter(|step| step.is_finite());
+        let frozen = frozen
+            .map_or(String::new(), |step| format!(" From step {} on, what landmarks share is frozen.", fixed(step, 0)));
         let _ = writeln!(
             out,
-            "<p>From one checkpoint of joint training to the next, {} % of the landmark pairs ({}) moved against each other: one gained while \
-             the other lost. 0 % would be all landmarks moving together; about half is what movements \
-             independent of each other give.</p>",
+            "<p>From one checkpoint of {} to the next, {} % of the landmark pairs ({}) moved against each other.{frozen}</p>",
+            svg::escape(what),
             fixed(opposed as f64 / all as f64 * 100., 0),
             k * (k - 1) / 2
         );
@@ -62,26 +127,28 @@ pub fn section(out: &mut String, report: &Report) {
         let better = delta.iter().filter(|d| d.1 > 0.).count();
         out.push_str("<div class=\"grid\">\n");
         let caption = format!(
-            "Final mean error, joint − single, {unit}. The single models are better at {better} of {} landmarks.",
+            "Final mean error, {} − single, {unit}. The single models are better at {better} of {} landmarks.",
+            seesaw.stage,
             delta.len()
         );
         figure(out, &bars, &caption, false);
         let curves: Vec<Series> = extremes(seesaw);
         let axes = Axes {
-            title: "Error of the best, median and worst landmark over joint training",
-            x: "joint training step",
+            title: &format!("Error of the best, median and worst landmark over {what}"),
+            x: &x,
             y: &format!("mean error, {unit}"),
             log_y: false,
         };
-        figure(
-            out,
-            &svg::line_chart(&axes, &curves),
-            "The landmarks with the lowest, median and highest error at each checkpoint of joint training.",
-            false,
-        );
+        let caption = format!("The landmarks with the lowest, median and highest error at each checkpoint of {what}.");
+        figure(out, &svg::line_chart(&axes, &curves), &caption, false);
         out.push_str("</div>\n");
     }
-    out.push_str("</section>\n");
+}
+
+/// With a capital at its start.
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
 /// Lowest, median and highest landmark error at each checkpoint.

@@ -26,7 +26,7 @@ pub fn pseudo_labels(out: &mut String, report: &Report) {
     let charts = [
         (
             line("Pseudo-label error over training", &format!("mean error, {unit}"), &labels.error),
-            "Mean error of the pseudo-labels before the first and after the last update. The truth serves evaluation alone.",
+            "Mean error of the pseudo-labels before the first update and after each. The truth serves evaluation alone.",
         ),
         (
             line("Pseudo-label spread and steps over training", &format!("mean distance, {unit}"), &labels.spread),

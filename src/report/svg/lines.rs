@@ -62,7 +62,7 @@ fn xy_chart(axes: &Axes, series: &[Series], dots: bool) -> String {
             taken.for_each(|p| {
                 let _ = write!(out, r#"<circle class="p" cx="{:.1}" cy="{:.1}" r="3"/>"#, x.at(p.0), y.at(p.1));
             });
-        } else if let Some(end) = line(&mut out, s, &x, &y, fits) {
+        } else if let Some(end) = polyline(&mut out, s, &x, &y, fits) {
             ends.push((end.0, end.1, s));
         }
         out.push_str("</g>");
@@ -93,7 +93,13 @@ fn xy_chart(axes: &Axes, series: &[Series], dots: bool) -> String {
 }
 
 /// One series as polylines with gaps; returns where it ends.
-fn line(out: &mut String, s: &Series, x: &Scale, y: &Scale, fits: impl Fn(&&(f64, f64)) -> bool) -> Option<(f64, f64)> {
+pub(super) fn polyline(
+    out: &mut String,
+    s: &Series,
+    x: &Scale,
+    y: &Scale,
+    fits: impl Fn(&&(f64, f64)) -> bool,
+) -> Option<(f64, f64)> {
     let size = s.points.len().div_ceil(STRETCHES).max(1);
     // Each stretch: x, mean, least and greatest, in SVG units.
     let stretches: Vec<Option<[f64; 4]>> = s

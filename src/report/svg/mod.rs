@@ -6,11 +6,13 @@
 
 mod heat_map;
 mod lines;
+mod multiple;
 mod rows;
 mod scale;
 
 pub use heat_map::heat_map;
 pub use lines::{line_chart, scatter};
+pub use multiple::{Reach, small_multiple};
 pub use rows::{diverging_bars, dot_plot};
 use std::fmt::Write;
 
@@ -195,6 +197,9 @@ mod tests {
         }
         printable(&dot_plot("t", "mm", &rows, &series));
         printable(&diverging_bars("t", ["a", "b"], &ODD.map(|v| (String::new(), v))));
+        let mut reach = Reach::default();
+        reach.include(&series, &series);
+        printable(&small_multiple("n", "t", "x", &series, &series, reach));
         printable(&heat_map("t", "mm", "step", &rows, &ODD, &vec![ODD.to_vec(); 3], ("s", &ODD)));
     }
 
@@ -207,6 +212,7 @@ mod tests {
         }
         assert_eq!(dot_plot("", "", &[], &[]), "");
         assert_eq!(diverging_bars("", ["", ""], &[]), "");
+        assert_eq!(small_multiple("", "", "", &[], &[], Reach::default()), "");
         assert_eq!(heat_map("", "", "", &[], &[], &[], ("", &[])), "");
         assert!(line_chart(&Axes::default(), &series(&[(5., 2.)])).contains("<circle"));
     }

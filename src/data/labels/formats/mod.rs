@@ -146,6 +146,11 @@ impl Format {
         self.write.is_some()
     }
 
+    /// Whether labels with missing points can be written in it, with or without a word of them.
+    pub fn takes_missing(&self) -> bool {
+        self.holds.missing || self.landmarks.is_empty()
+    }
+
     /// Title, files and limits in a line.
     pub fn about(&self) -> String {
         let each = if self.per_image { ", one an image" } else { "" };
