@@ -93,6 +93,10 @@ fn rows_are_trained_scored_and_put_into_a_table() {
         assert!(a == b, "{kind}");
     }
 
+    let mark = folder.join("alone/rank.none.p0.1/program.txt");
+    std::fs::write(&mark, "another").unwrap();
+    assert!(stderr(&run(python, &folder, &alone)).contains("rank.none.p0.1: trained by another build of onemark"));
+
     let tables = ["--tables", "--experiments", ".", "--results", "results", "--page", "page.md"];
     ok(run(python, &folder, &tables));
     ok(run(python, &folder, &[&tables[..], &["--check"]].concat()));
