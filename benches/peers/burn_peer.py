@@ -16,18 +16,27 @@ class Run:
         numbers = (conv.batch, conv.side, conv.c_in, conv.c_out, conv.kernel)
         command = [BINARY, peer.split()[1], case.kind, *map(str, numbers)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        for name in ("x", "weight", "bias", "dy"):
-            self.process.stdin.write(np.ascontiguousarray(data[name], "<f4").tobytes())
-        self.process.stdin.flush()
+        self.write(*(np.ascontiguousarray(data[name], "<f4").tobytes() for name in ("x", "weight", "bias", "dy")))
         # y, and what the gradients are of.
         expected = [data["dy"], data["x"], data["weight"]][: 3 if case.kind == "forward_backward" else 1]
         self.results = [self.read(each.shape) for each in expected]
+
+    def ended(self):
+        return SystemExit(f"burn-peer ended with code {self.process.wait()}")
+
+    def write(self, *parts):
+        try:
+            for part in parts:
+                self.process.stdin.write(part)
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise self.ended() from None
 
     def read(self, shape):
         count = 4 * int(np.prod(shape))
         values = self.process.stdout.read(count)
         if len(values) < count:
-            raise SystemExit(f"burn-peer ended with code {self.process.wait()}")
+            raise self.ended()
         return np.frombuffer(values, "<f4").reshape(shape)
 
     def __call__(self):
@@ -41,6 +50,8 @@ def prepare(peer, threads, case, data):
 
 def times(run, seconds):
     """Milliseconds of each run."""
-    run.process.stdin.write(f"{seconds}\n".encode())
-    run.process.stdin.flush()
-    return [float(word) for word in run.process.stdout.readline().split()]
+    run.write(f"{seconds}\n".encode())
+    line = run.process.stdout.readline()
+    if not line:
+        raise run.ended()
+    return [float(word) for word in line.split()]

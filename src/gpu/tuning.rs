@@ -8,7 +8,8 @@
 //! A device takes `tuning/<adapter>.json` below the user's cache folder for onemark (`$XDG_CACHE_HOME/onemark` or
 //! `~/.cache/onemark`; `~/Library/Caches/onemark`; `%LOCALAPPDATA%\onemark`), or the file that the environment's
 //! `ONEMARK_TUNING` names, none if that is empty; and only if adapter, driver and version are those that measured it. A choice
-//! is taken only where it is one of [`Op::tiles`], which have the same bits: no result depends on tuning.
+//! is taken only where the device could have taken that variant by itself, of which all have the same bits: no result depends on
+//! tuning.
 
 use super::info::DeviceInfo;
 use super::shaders;
@@ -29,7 +30,7 @@ pub struct Tuning {
     pub adapter: String,
     /// Its driver.
     pub driver: String,
-    /// What was faster than what shapes choose.
+    /// What was faster than what is chosen without a file.
     pub choices: Vec<Tuned>,
 }
 

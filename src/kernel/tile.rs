@@ -189,6 +189,7 @@ mod tests {
         assert_eq!(names(Product { rows: 48, fours: false, ..PRODUCT }), ["large", "small", "narrow"]);
         assert_eq!(names(Product { rows: 32, ..PRODUCT })[..3], ["small_exact", "small_vec4", "small"]);
     }
+
     #[test]
     fn the_direct_form_is_as_wide_as_the_short_side() {
         let names = |product: Product, long| product.direct("conv2d_grad_weight", long);
