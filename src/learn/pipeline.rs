@@ -8,7 +8,7 @@ use super::config::{Config, InitialLabels};
 use super::dataset::Dataset;
 use super::fuse::FuseTraining;
 use super::joint::JointTraining;
-use super::labels::{Positions, PseudoLabels, UpdateLog, learn_shape, settle};
+use super::labels::{Positions, PseudoLabels, UpdateLog, learn_shape};
 use super::matching::{MatchTraining, Matcher};
 use super::propose::{Proposal, TemplateFeatures, pseudo_labels};
 use super::rounds::{Part, Rounds};
@@ -291,11 +291,7 @@ impl<'a> Pipeline<'a> {
                     let cause = "was made for other images or landmarks; train into another folder";
                     return Err(Error::input(self.run.file(PROPOSALS), cause));
                 }
-                let mut labels = self.proposed(&proposals);
-                if let Some(shape) = self.shape_of(&labels, local) {
-                    settle(&mut labels, local, task.template, &shape);
-                }
-                Ok(labels)
+                Ok(self.proposed(&proposals))
             }
             InitialLabels::Random => {
                 let label = |landmark: usize| {

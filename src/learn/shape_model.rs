@@ -11,13 +11,16 @@
 //! A landmark's weight `w` falls with its residual `r` as `1 / (1 + (r / (4 sigma))^2)^2` (Geman and McClure 1985), first about
 //! the mean shape, then about `x`, and `S` is the covariance of shapes in
 //! which doubted landmarks are filled in from the others. No truth is read: only that most landmarks of most images are right.
+//!
+//! To what shapes were seen to vary by, `S` adds a smooth deformation (a Gaussian process, see [`SMOOTH`]): a jaw that opens farther
+//! than any that was seen takes its landmarks with it, which are not wrong; one that goes its way alone is.
 
 use super::augment::Point;
 use super::shape::{Similarity, distance};
 use serde::{Deserialize, Serialize};
 
 /// Settings of the shape model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct ShapeConfig {
@@ -26,11 +29,21 @@ pub struct ShapeConfig {
     pub noise: f64,
 }
 
+impl Default for ShapeConfig {
+    fn default() -> Self {
+        Self { noise: 0.006 }
+    }
+}
+
 /// Residual, in sigmas, at which a landmark's say in the shape is quartered.
 pub(crate) const OUTLIER: f64 = 4.0;
 /// Residual, in sigmas, at which a point and what the others say of it count alike; nearer, a point is left alone (by the fourth
 /// power), so that landmarks which vary by themselves, as fingers do, keep their place.
 pub(crate) const DOUBT: f64 = 5.0;
+/// Standard deviation of the smooth deformation that every shape may have, in `noise`.
+const SMOOTH: f64 = 2.0;
+/// How far it reaches, in root mean square distances of the mean shape's landmarks from their middle.
+const REACH: f64 = 1.5;
 /// Rounds of reweighting.
 pub(crate) const ROUNDS: usize = 8;
 /// The least weight: keeps the system of equations regular.
@@ -41,7 +54,7 @@ pub(crate) const LEAST: f64 = 1e-3;
 pub struct ShapeModel {
     /// The mean shape, in a frame of the template's pixels.
     pub mean: Vec<Point>,
-    /// `S`, row after row: `2 K x 2 K`, x before y.
+    /// `S`, smooth deformation and all, row after row: `2 K x 2 K`, x before y.
     pub covariance: Vec<f64>,
     /// Each landmark's usual residual, pixels of the frame.
     pub sigma: Vec<f64>,
@@ -114,7 +127,24 @@ impl ShapeModel {
                 }
             }
         }
+        model.smooth();
         model
+    }
+
+    /// Lets neighbours move together.
+    fn smooth(&mut self) {
+        let n = self.mean.len() as f64;
+        let middle = [0, 1].map(|axis| self.mean.iter().map(|p| p[axis]).sum::<f64>() / n);
+        let size = (self.mean.iter().map(|&p| distance(p, middle).powi(2)).sum::<f64>() / n).sqrt();
+        let (variance, reach) = ((SMOOTH * self.noise).powi(2), (REACH * size).max(self.noise));
+        for (row, p) in self.covariance.chunks_exact_mut(4 * self.mean.len()).zip(&self.mean) {
+            let (of_x, of_y) = row.split_at_mut(2 * self.mean.len());
+            for (l, &q) in self.mean.iter().enumerate() {
+                let shared = variance * (-0.5 * (distance(*p, q) / reach).powi(2)).exp();
+                of_x[2 * l] += shared;
+                of_y[2 * l + 1] += shared;
+            }
+        }
     }
 
     /// Weighs the points of an image, each with a weight in [0, 1], against each other.
@@ -257,6 +287,22 @@ mod tests {
         assert!(worst(&points, &truth) < 8.0, "{}", worst(&points, &truth));
         let trusted = settled.iter().flat_map(|s| &s.trust).filter(|&&t| t > 0.5).count();
         assert!(trusted > 60 * 7 * 9 / 10);
+    }
+
+    #[test]
+    fn neighbours_that_move_together_are_believed() {
+        let (_, seen) = shapes(60);
+        let weights = vec![vec![1.0; 8]; 60];
+        let model = ShapeModel::learn(&seen[0], &seen, &weights, 2.0);
+        // As a jaw opens: a row of landmarks, farther than any was seen to.
+        let mut opened = seen[0].clone();
+        opened[4..].iter_mut().for_each(|p| p[1] += 20.0);
+        let settled = model.settle(&opened, &weights[0]);
+        assert!(settled.trust.iter().all(|&t| t > 0.8), "{:?}", settled.trust);
+        // One alone is not.
+        let mut apart = seen[0].clone();
+        apart[5][1] += 20.0;
+        assert!(model.settle(&apart, &weights[0]).trust[5] < 0.2);
     }
 
     #[test]
