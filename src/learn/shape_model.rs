@@ -12,7 +12,7 @@
 //! the mean shape, then about `x`, and `S` is the covariance of shapes in
 //! which doubted landmarks are filled in from the others. No truth is read: only that most landmarks of most images are right.
 //!
-//! To what shapes were seen to vary by, `S` adds a smooth deformation (a Gaussian process, see [`SMOOTH`]): a jaw that opens farther
+//! To what shapes were seen to vary by, `S` adds a smooth deformation (a Gaussian process, `SMOOTH`): a jaw that opens farther
 //! than any that was seen takes its landmarks with it, which are not wrong; one that goes its way alone is.
 
 use super::augment::Point;
