@@ -40,10 +40,14 @@ pub struct Landmark {
     pub name: Arc<str>,
     /// Position in pixels of the image: x to the right and y down, pixel centres at integers. Always inside the image.
     pub point: Point,
-    /// Confidence in [0, 1]: 1 where the heatmap is as sharp as its training target, all views agree, and so do the other
-    /// landmarks. It orders detections by trust and is no probability; a landmark that is not in the image gets a low one.
+    /// The estimated probability that the position is within [`TOLERANCE`] of where the landmark belongs: high where the heatmap
+    /// is sharp, all views agree, and so do the other landmarks. No truth was read for it; a landmark that is not in the image
+    /// gets a low one.
     pub score: f64,
 }
+
+/// How far a position may be off to be right in the sense of [`Landmark::score`], as a share of the image's longer side.
+pub const TOLERANCE: f64 = 0.012;
 
 /// A model on a device.
 ///
@@ -161,17 +165,28 @@ impl Detector {
         self.settle(&sights, local, sharp)
     }
 
-    /// Sights in a data set's one image as landmarks, weighed against each other: a point is moved, and trusted less, as far as
-    /// the others contradict it. `sharp` is the spread of a heatmap as sharp as its target.
+    /// Sights in a data set's one image as landmarks, weighed against each other: a point is moved as far as the others contradict
+    /// it. `sharp` is the spread of a heatmap as sharp as its target.
+    ///
+    /// Heatmap and arrangement are two witnesses of how far a point may be off; the score believes the mean of their variances, as of
+    /// a normal distribution.
     fn settle(&self, sights: &[Sight], dataset: &Dataset, sharp: f64) -> Result<Vec<Landmark>> {
         let mut points: Vec<Point> = sights.iter().map(|sight| dataset.original(0, sight.point)).collect();
-        let score = |sight: &Sight| (sharp / sight.spread.hypot(sight.disagreement).max(1e-9)).min(1.0);
-        let mut scores: Vec<f64> = sights.iter().map(score).collect();
+        let longer = |[w, h]: [usize; 2]| w.max(h) as f64;
+        let (side, pixel) = (longer(dataset.originals[0]), longer(dataset.originals[0]) / longer(dataset.sizes[0]));
+        let blurs: Vec<f64> = sights.iter().map(|sight| sight.spread.hypot(sight.disagreement).max(1e-9)).collect();
+        let mut variances: Vec<f64> = blurs.iter().map(|blur| (pixel * blur).powi(2)).collect();
         if let Some(shape) = &self.model.shape {
-            let settled = shape.settle(&points, &scores);
+            let weights: Vec<f64> = blurs.iter().map(|blur| (sharp / blur).min(1.0)).collect();
+            let settled = shape.settle(&points, &weights);
             points = settled.points;
-            scores.iter_mut().zip(settled.trust).for_each(|(score, trust)| *score *= trust);
+            // Two landmarks have no arrangement.
+            if points.len() > 2 {
+                let mean = |(variance, other): (&mut f64, f64)| *variance = (*variance + other * other) / 2.0;
+                variances.iter_mut().zip(settled.deviation).for_each(mean);
+            }
         }
+        let scores = variances.iter().map(|variance| -(-(TOLERANCE * side).powi(2) / variance).exp_m1());
         let [width, height] = dataset.originals[0].map(|extent| extent as f64 - 1.0);
         // A crop at the border also shows what lies beyond it; no landmark does.
         let inside = |[x, y]: Point| [x.clamp(0.0, width), y.clamp(0.0, height)];

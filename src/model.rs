@@ -263,12 +263,12 @@ impl Model {
             }
         };
         let shape = match header.config.shape.noise > 0.0 {
-            true => Some(ShapeModel {
-                mean: doubles("shape.mean", &[k, 2])?.chunks(2).map(|p| [p[0], p[1]]).collect(),
-                covariance: doubles("shape.covariance", &[2 * k, 2 * k])?,
-                sigma: positive("shape.sigma", k)?,
-                noise: positive("shape.noise", 1)?[0],
-            }),
+            true => Some(ShapeModel::new(
+                doubles("shape.mean", &[k, 2])?.chunks(2).map(|p| [p[0], p[1]]).collect(),
+                doubles("shape.covariance", &[2 * k, 2 * k])?,
+                positive("shape.sigma", k)?,
+                positive("shape.noise", 1)?[0],
+            )),
             false => None,
         };
         let (matching, net) = (flat("match", &matching)?, flat("net", &net)?);

@@ -108,11 +108,18 @@ export class Detector {
 
     // Detections in the original image, weighed against each other.
     #settle(sights, frame, sharp) {
-        const { shape, landmarks } = this.#model;
+        const { shape, landmarks, tolerance } = this.#model;
         let points = sights.map(({ point }) => scale(point, frame.size, frame.original));
-        const blur = (s) => Math.max(Math.hypot(s.spread, s.disagreement), 1e-9);
-        let scores = sights.map((s) => Math.min(sharp / blur(s), 1));
-        if (shape) ({ points, scores } = settle(shape, points, scores));
+        const blurs = sights.map((s) => Math.max(Math.hypot(s.spread, s.disagreement), 1e-9));
+        const side = Math.max(...frame.original);
+        let variances = blurs.map((blur) => ((side / Math.max(...frame.size)) * blur) ** 2);
+        if (shape) {
+            const settled = settle(shape, points, blurs.map((blur) => Math.min(sharp / blur, 1)));
+            points = settled.points;
+            // Two landmarks have no arrangement.
+            if (points.length > 2) variances = variances.map((own, k) => (own + settled.deviations[k] ** 2) / 2);
+        }
+        const scores = variances.map((variance) => -Math.expm1(-((tolerance * side) ** 2) / variance));
         const inside = (v, axis) => Math.min(Math.max(v, 0), frame.original[axis] - 1);
         return landmarks.map((name, k) => ({ name, point: points[k].map(inside), score: scores[k] }));
     }

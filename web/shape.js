@@ -46,8 +46,8 @@ export function arrange(points, matches, weights, tolerance) {
     return points.map((p) => fit.apply(p));
 }
 
-// Points and scores weighed against each other by a shape model.
-export function settle({ mean, covariance, sigma, noise, outlier, doubt, least, rounds }, points, scores) {
+// Points weighed against each other by a shape model, and how far each may be off by what the others say.
+export function settle({ mean, covariance, sigma, noise, apart, outlier, doubt, least, rounds }, points, given) {
     const n = 2 * mean.length;
     const say = (r, half, power) => 1 / (1 + (r / half) ** power);
     const align = (fit) => points.map((p, k) => fit.apply(p).map((v, axis) => v - mean[k][axis]));
@@ -60,22 +60,23 @@ export function settle({ mean, covariance, sigma, noise, outlier, doubt, least, 
         const y = solve(system, seen.flat());
         return seen.map((v, k) => v.map((v, axis) => v - d[k] * y[2 * k + axis]));
     };
-    let fit = Similarity.fit(points, mean, scores);
+    let fit = Similarity.fit(points, mean, given);
     let seen = align(fit);
     let hidden = mean.map(() => [0, 0]);
     for (let round = 0; round <= rounds; round++) {
         const usual = round === 0 ? variation : sigma;
-        const weights = scores.map((s, k) => s * say(distance(seen[k], hidden[k]) / usual[k], outlier, 2) ** 2);
+        const weights = given.map((w, k) => w * say(distance(seen[k], hidden[k]) / usual[k], outlier, 2) ** 2);
         fit = Similarity.fit(points, mean, weights);
         seen = align(fit);
         hidden = posterior(seen, weights);
     }
     const back = fit.inverse();
-    const trust = sigma.map((s, k) => say(distance(seen[k], hidden[k]) / s, doubt, 4));
+    const residuals = seen.map((v, k) => distance(v, hidden[k]));
+    const trust = sigma.map((s, k) => say(residuals[k] / s, doubt, 4));
     const blend = (k, axis) => mean[k][axis] + trust[k] * seen[k][axis] + (1 - trust[k]) * hidden[k][axis];
     return {
         points: points.map((_, k) => back.apply([blend(k, 0), blend(k, 1)])),
-        scores: scores.map((s, k) => s * trust[k]),
+        deviations: residuals.map((r, k) => Math.hypot(back.a, back.b) * Math.hypot(r, apart[k])),
     };
 }
 

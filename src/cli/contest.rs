@@ -4,7 +4,7 @@ use crate::data::gray::GrayImage;
 use crate::data::labels::{LabelRow, Labels, scale_point};
 use crate::detect::{Detector, Landmark};
 use crate::device::Device;
-use crate::eval::{Evaluation, Options, evaluate};
+use crate::eval::{Evaluation, Options, Reliability, evaluate};
 use crate::learn::augment::Point;
 use crate::learn::checkpoint::RunDir;
 use crate::learn::pipeline::{Observer, Progress, snapshot_file, weights_file};
@@ -60,6 +60,7 @@ pub struct Contender {
 pub struct Figures {
     mre: f64,
     unit: &'static str,
+    reliability: Option<Reliability>,
     parameters: usize,
     matcher_parameters: usize,
     arena_bytes: u64,
@@ -103,6 +104,7 @@ impl Contender {
         Figures {
             mre: self.evaluation.all.mre,
             unit: self.evaluation.unit,
+            reliability: self.evaluation.reliability.clone(),
             parameters: self.parameters,
             matcher_parameters: self.matcher_parameters,
             arena_bytes: self.arena_bytes,
@@ -112,7 +114,7 @@ impl Contender {
 
     /// For the report.
     pub fn method(&self, landmarks: &[String]) -> Method {
-        let all = &self.evaluation.all;
+        let (all, reliability) = (&self.evaluation.all, self.evaluation.reliability.as_ref());
         Method {
             name: self.name.into(),
             mre: all.mre,
@@ -123,6 +125,8 @@ impl Contender {
             arena_bytes: self.arena_bytes,
             ms_per_image: self.ms_per_image,
             per_landmark: by_landmark(&self.evaluation, landmarks),
+            reliability: reliability.map_or(vec![], |found| found.groups.iter().map(|g| (g.score, g.right)).collect()),
+            trusted_mre: reliability.map_or(f64::NAN, |found| found.trusted_mre),
         }
     }
 }

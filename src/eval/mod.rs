@@ -4,6 +4,7 @@
 //! made on the same image at another size is scaled first. The figures are defined in [`metrics`].
 
 pub mod metrics;
+pub mod reliability;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use crate::data::labels::{LabelRow, Labels, PixelSpacing, same_shape, scale_poin
 use crate::error::{Error, Result};
 use crate::nearest::nearest;
 pub use metrics::Stats;
+pub use reliability::Reliability;
 
 /// How a pixel of the truth's image becomes a length.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -89,6 +91,10 @@ pub struct ErrorGrid {
     pub names: Vec<String>,
     /// `r[image][landmark]`; `None` where truth or prediction is missing.
     pub r: Vec<Vec<Option<f64>>>,
+    /// The scores of the predictions, in the same places.
+    pub scores: Vec<Vec<Option<f64>>>,
+    /// The length of each image's longer side.
+    pub sides: Vec<f64>,
     /// `(image, landmark)` indices of truth points without a prediction; empty unless `allow_missing`.
     pub missed: Vec<(usize, usize)>,
     /// Images whose predictions were made at another size.
@@ -116,6 +122,8 @@ pub struct Evaluation {
     pub all: Stats,
     /// Per landmark, in the truth's order, those without a truth point left out.
     pub landmarks: Vec<Stats>,
+    /// Whether the predictions' scores can be trusted; absent where they have none.
+    pub reliability: Option<Reliability>,
     /// What the figures are made of.
     #[serde(skip)]
     pub grid: ErrorGrid,
@@ -170,6 +178,7 @@ pub fn evaluate(pred: &Labels, truth: &Labels, options: &Options) -> Result<Eval
         resamples: options.resamples,
         all: stats("all", &everything),
         landmarks: landmarks.filter(|(_, p)| !p.is_empty()).map(|(name, p)| stats(name, &p)).collect(),
+        reliability: Reliability::of(&grid),
         grid,
     })
 }
@@ -203,6 +212,8 @@ pub fn error_grid(pred: &Labels, truth: &Labels, options: &Options) -> Result<Er
         images: truth.rows.iter().map(|row| row.image.clone()).collect(),
         names: kept.iter().map(|&k| truth.names[k].clone()).collect(),
         r: Vec::with_capacity(truth.rows.len()),
+        scores: Vec::with_capacity(truth.rows.len()),
+        sides: Vec::with_capacity(truth.rows.len()),
         missed: Vec::new(),
         scaled: 0,
     };
@@ -265,6 +276,9 @@ pub fn error_grid(pred: &Labels, truth: &Labels, options: &Options) -> Result<Er
                 None => return Err(at("no prediction, but the truth has this point")),
             }
         }
+        let score = |k: usize| pred_row?.scores.get(pred_index[k]?).copied().flatten();
+        grid.scores.push(kept.iter().map(|&k| score(k)).collect());
+        grid.sides.push((spacing[0] * f64::from(row.width)).max(spacing[1] * f64::from(row.height)));
         grid.r.push(errors);
     }
     Ok(grid)
@@ -340,6 +354,16 @@ impl Evaluation {
             let points = self.all.n + self.all.missed;
             text += &format!("missed {} of {points} points: not in MRE, median and SD; ", self.all.missed);
             text += "counted as not detected in the rates\n";
+        }
+        if let Some(found) = &self.reliability {
+            text += &format!(
+                "scores: MRE {} {unit} of the 80 % of points from {:.2} up, {} {unit} of all with a score; calibration error {:.2}\n",
+                length(found.trusted_mre),
+                found.trusted_from,
+                length(found.mre),
+                found.calibration_error,
+                unit = self.unit,
+            );
         }
         if self.scaled > 0 {
             text += &format!("scaled to the truth's size: predictions in {} of {} images\n", self.scaled, self.images);

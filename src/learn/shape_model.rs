@@ -60,6 +60,8 @@ pub struct ShapeModel {
     pub sigma: Vec<f64>,
     /// Standard deviation of a good label's error, pixels of the frame.
     pub noise: f64,
+    /// How far each landmark is from where all others put it, root mean square, pixels of the frame: what of `S` they do not explain.
+    pub apart: Vec<f64>,
 }
 
 /// What a shape model makes of the points of an image.
@@ -71,15 +73,34 @@ pub struct Settled {
     pub expected: Vec<Point>,
     /// How much of a point is its own: 1 where it agrees, near 0 where it contradicts.
     pub trust: Vec<f64>,
+    /// How far each point may be off by what the others say, root mean square, pixels of the image: as far as it is from where they
+    /// put it, and as far as they may be wrong.
+    pub deviation: Vec<f64>,
 }
 
 impl ShapeModel {
+    /// Of what was learned before.
+    pub fn new(mean: Vec<Point>, covariance: Vec<f64>, sigma: Vec<f64>, noise: f64) -> Self {
+        let n = 2 * mean.len();
+        let mut factor = covariance.clone();
+        (0..n).for_each(|i| factor[i * (n + 1)] += noise * noise);
+        cholesky(&mut factor, n);
+        let inverse = |i: usize| substitute(&factor, (0..n).map(|j| f64::from(u8::from(i == j))).collect());
+        // What the others leave open of a landmark, its own error on top, is the inverse of its block of the inverse.
+        let left_open = |i: usize| {
+            let (x, y) = (inverse(i), inverse(i + 1));
+            (x[i] + y[i + 1]) / (x[i] * y[i + 1] - x[i + 1] * y[i]) - 2.0 * noise * noise
+        };
+        let apart = (0..n).step_by(2).map(|i| left_open(i).max(0.0).sqrt()).collect();
+        Self { mean, covariance, sigma, noise, apart }
+    }
+
     /// Learns from `shapes[image][landmark]` with weights in [0, 1]; `template` is the annotated shape, whose pixels become the
     /// frame, and `noise` is in its pixels. Images may differ in size.
     pub fn learn(template: &[Point], shapes: &[Vec<Point>], weights: &[Vec<f64>], noise: f64) -> Self {
         let (k, n) = (template.len(), shapes.len());
-        let mut model =
-            Self { mean: template.to_vec(), covariance: vec![0.0; 4 * k * k], sigma: vec![noise; k], noise };
+        let (covariance, sigma, apart) = (vec![0.0; 4 * k * k], vec![noise; k], Vec::new());
+        let mut model = Self { mean: template.to_vec(), covariance, sigma, noise, apart };
         let mut current = weights.to_vec();
         let mut seen = vec![vec![0.0; 2 * k]; n];
         let mut hidden = seen.clone();
@@ -128,7 +149,7 @@ impl ShapeModel {
             }
         }
         model.smooth();
-        model
+        Self::new(model.mean, model.covariance, model.sigma, noise)
     }
 
     /// Lets neighbours move together.
@@ -167,12 +188,15 @@ impl ShapeModel {
         }
         let back = fit.inverse();
         let place = |k: usize, v: [f64; 2]| back.apply([self.mean[k][0] + v[0], self.mean[k][1] + v[1]]);
-        let trust: Vec<f64> = (0..k).map(|k| own(residual(&seen, &hidden, k) / self.sigma[k])).collect();
+        let residuals: Vec<f64> = (0..k).map(|k| residual(&seen, &hidden, k)).collect();
+        let trust: Vec<f64> = residuals.iter().zip(&self.sigma).map(|(r, sigma)| own(r / sigma)).collect();
+        let scale = back.a.hypot(back.b);
         let blend = |k: usize, axis: usize| trust[k] * seen[2 * k + axis] + (1.0 - trust[k]) * hidden[2 * k + axis];
         Settled {
             points: (0..k).map(|k| place(k, [blend(k, 0), blend(k, 1)])).collect(),
             expected: (0..k).map(|k| place(k, [hidden[2 * k], hidden[2 * k + 1]])).collect(),
             trust,
+            deviation: residuals.iter().zip(&self.apart).map(|(r, apart)| scale * r.hypot(*apart)).collect(),
         }
     }
 
@@ -193,7 +217,8 @@ impl ShapeModel {
         for i in 0..n {
             system[i * n + i] += self.noise * self.noise / weights[i / 2].max(LEAST);
         }
-        solve(&mut system, seen.to_vec())
+        cholesky(&mut system, n);
+        substitute(&system, seen.to_vec())
             .chunks_exact(2)
             .zip(seen.chunks_exact(2))
             .zip(weights)
@@ -221,9 +246,8 @@ fn residual(seen: &[f64], hidden: &[f64], landmark: usize) -> f64 {
     distance(at(seen), at(hidden))
 }
 
-/// Solves `a y = b` for a symmetric positive definite `a`, whose lower triangle becomes its Cholesky factor.
-fn solve(a: &mut [f64], mut b: Vec<f64>) -> Vec<f64> {
-    let n = b.len();
+/// Replaces the lower triangle of a symmetric positive definite `a: [n, n]` by its Cholesky factor.
+fn cholesky(a: &mut [f64], n: usize) {
     for i in 0..n {
         for j in 0..=i {
             let dot: f64 = (0..j).map(|l| a[i * n + l] * a[j * n + l]).sum();
@@ -231,13 +255,18 @@ fn solve(a: &mut [f64], mut b: Vec<f64>) -> Vec<f64> {
             a[i * n + j] = if i == j { rest.sqrt() } else { rest / a[j * n + j] };
         }
     }
+}
+
+/// Solves `a y = b` with the Cholesky factor of `a`.
+fn substitute(factor: &[f64], mut b: Vec<f64>) -> Vec<f64> {
+    let n = b.len();
     for i in 0..n {
-        let dot: f64 = (0..i).map(|l| a[i * n + l] * b[l]).sum();
-        b[i] = (b[i] - dot) / a[i * n + i];
+        let dot: f64 = (0..i).map(|l| factor[i * n + l] * b[l]).sum();
+        b[i] = (b[i] - dot) / factor[i * n + i];
     }
     for i in (0..n).rev() {
-        let dot: f64 = (i + 1..n).map(|l| a[l * n + i] * b[l]).sum();
-        b[i] = (b[i] - dot) / a[i * n + i];
+        let dot: f64 = (i + 1..n).map(|l| factor[l * n + i] * b[l]).sum();
+        b[i] = (b[i] - dot) / factor[i * n + i];
     }
     b
 }
@@ -306,6 +335,22 @@ mod tests {
     }
 
     #[test]
+    fn apart_is_what_the_others_do_not_explain() {
+        let apart = |shared: f64| {
+            let covariance = |i: usize, j: usize| match (i == j, i % 2 == j % 2) {
+                (true, _) => 4.0,
+                (false, true) => shared,
+                _ => 0.0,
+            };
+            let covariance = (0..36).map(|at| covariance(at / 6, at % 6)).collect();
+            ShapeModel::new(vec![[0.0; 2]; 3], covariance, vec![1.0; 3], 1.0).apart[1]
+        };
+        // Alone: the variances of x and y. With two others of covariance 3, seen with an error of 1: 4 - [3 3] [5 3; 3 5]^-1 [3; 3] each.
+        assert!((apart(0.0).powi(2) - 8.0).abs() < 1e-9);
+        assert!((apart(3.0).powi(2) - 2.0 * (4.0 - 18.0 / 8.0)).abs() < 1e-9);
+    }
+
+    #[test]
     fn few_landmarks_have_no_shape_and_stay_where_they_are() {
         for k in [1, 2] {
             let shapes: Vec<Vec<Point>> =
@@ -320,7 +365,9 @@ mod tests {
 
     #[test]
     fn solves_a_small_system() {
-        let y = solve(&mut [4.0, 2.0, 2.0, 3.0], vec![10.0, 9.0]);
+        let mut system = [4.0, 2.0, 2.0, 3.0];
+        cholesky(&mut system, 2);
+        let y = substitute(&system, vec![10.0, 9.0]);
         assert!((y[0] - 1.5).abs() < 1e-12 && (y[1] - 2.0).abs() < 1e-12);
     }
 }

@@ -71,6 +71,12 @@ pub struct Method {
     /// (mean, standard deviation) of the radial error, one a landmark.
     #[serde(deserialize_with = "number")]
     pub per_landmark: Vec<(f64, f64)>,
+    /// (mean score, share of right points) of groups of points of like score; empty where there are no scores.
+    #[serde(deserialize_with = "number")]
+    pub reliability: Vec<(f64, f64)>,
+    /// Mean radial error of the 80 % of points with the highest scores.
+    #[serde(deserialize_with = "number")]
+    pub trusted_mre: f64,
 }
 
 /// A named curve.
@@ -192,6 +198,8 @@ mod tests {
             sdr: vec![(2., v), (v, 0.5)],
             ms_per_image: v,
             per_landmark: vec![(1., v), pair],
+            reliability: vec![(0.2, 0.4), pair, (v, 0.5)],
+            trusted_mre: v,
             ..Method::default()
         };
         Report {

@@ -59,20 +59,20 @@ pub fn arrange<'g>(points: Value<'g>, matches: Value<'g>, weights: Value<'g>, to
     expected
 }
 
-/// Points and scores weighed against each other by a shape model.
-pub fn settle<'g>(model: &ShapeModel, points: Value<'g>, scores: Value<'g>) -> (Value<'g>, Value<'g>) {
+/// Points weighed against each other by a shape model, and the square of how far each may be off by what the others say.
+pub fn settle<'g>(model: &ShapeModel, points: Value<'g>, given: Value<'g>) -> (Value<'g>, Value<'g>) {
     let (graph, k) = (points.graph(), model.mean.len());
     let column = |values: Vec<f64>| graph.floats(&[k, 1], &values.into_iter().map(|v| v as f32).collect::<Vec<_>>());
     let flat: Vec<f32> = model.mean.iter().flatten().map(|&v| v as f32).collect();
     let mean = graph.floats(&[k, 2], &flat);
     let sigma = column(model.sigma.clone());
     let align = |fit: &Similarity<'g>| fit.apply(points) - mean;
-    let mut seen = align(&Similarity::fit(points, mean, scores));
+    let mut seen = align(&Similarity::fit(points, mean, given));
     let mut hidden = graph.floats(&[k, 2], &vec![0.0; 2 * k]);
     let mut usual = column((0..k).map(|landmark| model.variation(landmark)).collect());
     let mut fit = None;
     for _ in 0..=ROUNDS {
-        let weights = scores * say(distance(seen, hidden) / usual, OUTLIER as f32).square();
+        let weights = given * say(distance(seen, hidden) / usual, OUTLIER as f32).square();
         let aligned = Similarity::fit(points, mean, weights);
         seen = align(&aligned);
         hidden = posterior(model, seen, weights);
@@ -80,8 +80,10 @@ pub fn settle<'g>(model: &ShapeModel, points: Value<'g>, scores: Value<'g>) -> (
         fit = Some(aligned);
     }
     let back = fit.expect("there are rounds").inverse();
-    let trust = own(distance(seen, hidden) / sigma);
-    (back.apply(mean + hidden + (seen - hidden) * trust), scores * trust)
+    let residuals = distance(seen, hidden);
+    let scale = back.a.square() + back.b.square();
+    let variances = (residuals.square() + column(model.apart.clone()).square()) * scale;
+    (back.apply(mean + hidden + (seen - hidden) * own(residuals / sigma)), variances)
 }
 
 /// `E[x | v]`, see [`ShapeModel`]: `v - D (S + D)^-1 v`.

@@ -7,6 +7,7 @@ use super::frame::{Frame, normalise};
 use super::graph::{Attribute, Type, Value};
 use super::program::{Maps, translate};
 use crate::Result;
+use crate::detect::TOLERANCE;
 use crate::learn::augment::View;
 use crate::learn::crops::VIEWS;
 use crate::learn::dataset::Dataset;
@@ -150,10 +151,18 @@ fn settle<'g>(model: &Model, sights: Sights<'g>, frame: Frame<'g>, sharp: f64) -
     graph.label("settle");
     let points = frame.original(sights.points);
     let blur = (sights.spreads.square() + sights.disagreements.square()).apply("Sqrt").max(1e-9);
-    let scores = (graph.floats(&[1, 1], &[sharp as f32]) / blur).min(1.0);
-    let (points, scores) = match &model.shape {
-        Some(shape) => arrangement::settle(shape, points, scores),
-        None => (points, scores),
+    let longer = |extents: Value<'g>| extents.greatest(0).cast(Type::Float);
+    let (side, pixel) = (longer(frame.original), longer(frame.original) / longer(frame.size));
+    let own = (blur * pixel).square();
+    let (points, variances) = match &model.shape {
+        Some(shape) => {
+            let weights = (graph.floats(&[1, 1], &[sharp as f32]) / blur).min(1.0);
+            let (settled, others) = arrangement::settle(shape, points, weights);
+            (settled, if shape.mean.len() > 2 { (own + others) / 2.0 } else { own })
+        }
+        None => (points, own),
     };
+    let missed = ((side * TOLERANCE as f32).square() * -1.0 / variances).apply("Exp");
+    let scores = missed * -1.0 + 1.0;
     (points.max(0.0).min((frame.original - 1).cast(Type::Float)), scores)
 }

@@ -1,6 +1,7 @@
 //! The report as one HTML page, section by section.
 
 mod methods;
+mod reliability;
 mod seesaw;
 mod training;
 mod trajectories;
@@ -36,6 +37,7 @@ pub fn html(report: &Report) -> String {
     }
     methods::key_figures(&mut out, report);
     methods::per_landmark(&mut out, report);
+    reliability::section(&mut out, report);
     seesaw::section(&mut out, report);
     training::pseudo_labels(&mut out, report);
     trajectories::section(&mut out, report);
