@@ -168,25 +168,25 @@ impl Detector {
     /// Sights in a data set's one image as landmarks, weighed against each other: a point is moved as far as the others contradict
     /// it. `sharp` is the spread of a heatmap as sharp as its target.
     ///
-    /// Heatmap and arrangement are two witnesses of how far a point may be off; the score believes the mean of their variances, as of
-    /// a normal distribution.
+    /// The score is that of a normal distribution whose variance is the geometric mean of what two witnesses say: the heatmap, that a
+    /// point is off by half of the tolerance where it is sharp and by more in proportion to its blur, and the other landmarks.
     fn settle(&self, sights: &[Sight], dataset: &Dataset, sharp: f64) -> Result<Vec<Landmark>> {
         let mut points: Vec<Point> = sights.iter().map(|sight| dataset.original(0, sight.point)).collect();
-        let longer = |[w, h]: [usize; 2]| w.max(h) as f64;
-        let (side, pixel) = (longer(dataset.originals[0]), longer(dataset.originals[0]) / longer(dataset.sizes[0]));
-        let blurs: Vec<f64> = sights.iter().map(|sight| sight.spread.hypot(sight.disagreement).max(1e-9)).collect();
-        let mut variances: Vec<f64> = blurs.iter().map(|blur| (pixel * blur).powi(2)).collect();
+        let sharpness = |sight: &Sight| (sharp / sight.spread.hypot(sight.disagreement).max(1e-9)).min(1.0);
+        let weights: Vec<f64> = sights.iter().map(sharpness).collect();
+        // How often a deviation fits in the tolerance, squared.
+        let mut squares: Vec<f64> = weights.iter().map(|weight| (2.0 * weight).powi(2)).collect();
         if let Some(shape) = &self.model.shape {
-            let weights: Vec<f64> = blurs.iter().map(|blur| (sharp / blur).min(1.0)).collect();
             let settled = shape.settle(&points, &weights);
             points = settled.points;
             // Two landmarks have no arrangement.
             if points.len() > 2 {
-                let mean = |(variance, other): (&mut f64, f64)| *variance = (*variance + other * other) / 2.0;
-                variances.iter_mut().zip(settled.deviation).for_each(mean);
+                let tolerance = TOLERANCE * dataset.originals[0].into_iter().max().unwrap_or(1) as f64;
+                let both = |(weight, deviation): (&f64, f64)| 2.0 * weight * tolerance / deviation;
+                squares = weights.iter().zip(settled.deviation).map(both).collect();
             }
         }
-        let scores = variances.iter().map(|variance| -(-(TOLERANCE * side).powi(2) / variance).exp_m1());
+        let scores = squares.iter().map(|square| -(-square).exp_m1());
         let [width, height] = dataset.originals[0].map(|extent| extent as f64 - 1.0);
         // A crop at the border also shows what lies beyond it; no landmark does.
         let inside = |[x, y]: Point| [x.clamp(0.0, width), y.clamp(0.0, height)];

@@ -110,16 +110,16 @@ export class Detector {
     #settle(sights, frame, sharp) {
         const { shape, landmarks, tolerance } = this.#model;
         let points = sights.map(({ point }) => scale(point, frame.size, frame.original));
-        const blurs = sights.map((s) => Math.max(Math.hypot(s.spread, s.disagreement), 1e-9));
-        const side = Math.max(...frame.original);
-        let variances = blurs.map((blur) => ((side / Math.max(...frame.size)) * blur) ** 2);
+        const weights = sights.map((s) => Math.min(sharp / Math.max(Math.hypot(s.spread, s.disagreement), 1e-9), 1));
+        let squares = weights.map((w) => (2 * w) ** 2);
         if (shape) {
-            const settled = settle(shape, points, blurs.map((blur) => Math.min(sharp / blur, 1)));
+            const settled = settle(shape, points, weights);
             points = settled.points;
             // Two landmarks have no arrangement.
-            if (points.length > 2) variances = variances.map((own, k) => (own + settled.deviations[k] ** 2) / 2);
+            const right = tolerance * Math.max(...frame.original);
+            if (points.length > 2) squares = weights.map((w, k) => (2 * w * right) / settled.deviations[k]);
         }
-        const scores = variances.map((variance) => -Math.expm1(-((tolerance * side) ** 2) / variance));
+        const scores = squares.map((square) => -Math.expm1(-square));
         const inside = (v, axis) => Math.min(Math.max(v, 0), frame.original[axis] - 1);
         return landmarks.map((name, k) => ({ name, point: points[k].map(inside), score: scores[k] }));
     }

@@ -151,18 +151,16 @@ fn settle<'g>(model: &Model, sights: Sights<'g>, frame: Frame<'g>, sharp: f64) -
     graph.label("settle");
     let points = frame.original(sights.points);
     let blur = (sights.spreads.square() + sights.disagreements.square()).apply("Sqrt").max(1e-9);
-    let longer = |extents: Value<'g>| extents.greatest(0).cast(Type::Float);
-    let (side, pixel) = (longer(frame.original), longer(frame.original) / longer(frame.size));
-    let own = (blur * pixel).square();
-    let (points, variances) = match &model.shape {
+    let weights = (graph.floats(&[1, 1], &[sharp as f32]) / blur).min(1.0);
+    let own = weights * 2.0;
+    let (points, squares) = match &model.shape {
         Some(shape) => {
-            let weights = (graph.floats(&[1, 1], &[sharp as f32]) / blur).min(1.0);
-            let (settled, others) = arrangement::settle(shape, points, weights);
-            (settled, if shape.mean.len() > 2 { (own + others) / 2.0 } else { own })
+            let (settled, deviations) = arrangement::settle(shape, points, weights);
+            let tolerance = frame.original.greatest(0).cast(Type::Float) * TOLERANCE as f32;
+            (settled, own * if shape.mean.len() > 2 { tolerance / deviations } else { own })
         }
-        None => (points, own),
+        None => (points, own.square()),
     };
-    let missed = ((side * TOLERANCE as f32).square() * -1.0 / variances).apply("Exp");
-    let scores = missed * -1.0 + 1.0;
+    let scores = (squares * -1.0).apply("Exp") * -1.0 + 1.0;
     (points.max(0.0).min((frame.original - 1).cast(Type::Float)), scores)
 }

@@ -16,6 +16,8 @@ pub enum Type {
     Int = 7,
     /// bool.
     Bool = 9,
+    /// f64.
+    Double = 11,
 }
 
 /// An extent of a graph's input or output.
@@ -102,6 +104,11 @@ impl Graph {
         self.constant(Type::Float, extents, bytemuck::cast_slice(values))
     }
 
+    /// A constant of these extents, in double precision.
+    pub fn doubles(&self, extents: &[usize], values: &[f64]) -> Value<'_> {
+        self.constant(Type::Double, extents, bytemuck::cast_slice(values))
+    }
+
     /// A constant vector.
     pub fn ints(&self, values: &[i64]) -> Value<'_> {
         self.constant(Type::Int, &[values.len()], bytemuck::cast_slice(values))
@@ -153,10 +160,11 @@ impl Graph {
         self.node("Range", &[zero, end.reshape(&[]), one], &[])
     }
 
-    /// `state` after `times` applications of a function of the application's number (a scalar) and the state.
+    /// `state`, of this type, after `times` applications of a function of the application's number (a scalar) and the state.
     pub fn repeat<'g>(
         &'g self,
         times: usize,
+        kind: Type,
         state: Value<'g>,
         body: impl for<'b> FnOnce(Value<'b>, Value<'b>) -> Value<'b>,
     ) -> Value<'g> {
@@ -164,9 +172,9 @@ impl Graph {
         inner.label("repeat");
         let [i, go_on] =
             [("repeat.i", Type::Int), ("repeat.go_on", Type::Bool)].map(|(n, t)| inner.input(n, t, Some(&[])));
-        let next = body(i, inner.input("repeat.state", Type::Float, None));
+        let next = body(i, inner.input("repeat.state", kind, None));
         inner.output("repeat.goes_on", go_on, Type::Bool, None);
-        inner.output("repeat.next", next, Type::Float, None);
+        inner.output("repeat.next", next, kind, None);
         let attributes = [("body", Attribute::Graph(inner.encode("repeat")))];
         self.node("Loop", &[self.ints(&[times as i64]).reshape(&[]), self.absent(), state], &attributes)
     }
@@ -301,6 +309,15 @@ impl<'g> Term<'g> for Value<'g> {
 impl<'g> Term<'g> for f32 {
     fn value(self, graph: &'g Graph) -> Value<'g> {
         graph.floats(&[1], &[self])
+    }
+}
+
+/// A number in double precision.
+pub struct Double(pub f64);
+
+impl<'g> Term<'g> for Double {
+    fn value(self, graph: &'g Graph) -> Value<'g> {
+        graph.doubles(&[1], &[self.0])
     }
 }
 
