@@ -271,6 +271,9 @@ impl Model {
             )),
             false => None,
         };
+        if shape.as_ref().is_some_and(|shape| !shape.apart.iter().all(|v| v.is_finite())) {
+            return Err(refuse("tensor `shape.covariance` is no covariance: not positive definite".into()));
+        }
         let (matching, net) = (flat("match", &matching)?, flat("net", &net)?);
         // At last, since what does not fit says more.
         if !whole {

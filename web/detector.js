@@ -108,16 +108,15 @@ export class Detector {
 
     // Detections in the original image, weighed against each other.
     #settle(sights, frame, sharp) {
-        const { shape, landmarks, tolerance } = this.#model;
+        const { shape, landmarks, sharpest } = this.#model;
         let points = sights.map(({ point }) => scale(point, frame.size, frame.original));
         const weights = sights.map((s) => Math.min(sharp / Math.max(Math.hypot(s.spread, s.disagreement), 1e-9), 1));
-        let squares = weights.map((w) => (2 * w) ** 2);
+        let squares = weights.map((w) => (sharpest * w) ** 2);
         if (shape) {
             const settled = settle(shape, points, weights);
             points = settled.points;
             // Two landmarks have no arrangement.
-            const right = tolerance * Math.max(...frame.original);
-            if (points.length > 2) squares = weights.map((w, k) => (2 * w * right) / settled.deviations[k]);
+            if (points.length > 2) squares = weights.map((w, k) => (sharpest * w * shape.tolerance) / settled.deviations[k]);
         }
         const scores = squares.map((square) => -Math.expm1(-square));
         const inside = (v, axis) => Math.min(Math.max(v, 0), frame.original[axis] - 1);

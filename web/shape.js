@@ -46,7 +46,7 @@ export function arrange(points, matches, weights, tolerance) {
     return points.map((p) => fit.apply(p));
 }
 
-// Points weighed against each other by a shape model, and how far each may be off by what the others say.
+// Points weighed against each other by a shape model, and how far each may be off by what the others say, in `noise`.
 export function settle({ mean, covariance, sigma, noise, apart, outlier, doubt, least, rounds }, points, given) {
     const n = 2 * mean.length;
     const say = (r, half, power) => 1 / (1 + (r / half) ** power);
@@ -76,7 +76,7 @@ export function settle({ mean, covariance, sigma, noise, apart, outlier, doubt, 
     const blend = (k, axis) => mean[k][axis] + trust[k] * seen[k][axis] + (1 - trust[k]) * hidden[k][axis];
     return {
         points: points.map((_, k) => back.apply([blend(k, 0), blend(k, 1)])),
-        deviations: residuals.map((r, k) => Math.hypot(back.a, back.b) * Math.hypot(r, apart[k])),
+        deviations: residuals.map((r, k) => Math.hypot(r, apart[k]) / noise),
     };
 }
 

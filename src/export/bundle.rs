@@ -13,7 +13,7 @@
 //! another, not landmark after landmark.
 
 use crate::data::files::write_atomic;
-use crate::detect::TOLERANCE;
+use crate::detect::{SHARPEST, TOLERANCE};
 use crate::gpu::{Choice, shaders};
 use crate::kernel::Operand;
 use crate::learn::crops::VIEWS;
@@ -186,7 +186,7 @@ fn description(model: &Model) -> Value {
     let shape = |shape: &ShapeModel| {
         json!({
             "mean": shape.mean, "covariance": shape.covariance, "sigma": shape.sigma, "noise": shape.noise,
-            "apart": shape.apart,
+            "apart": shape.apart, "tolerance": TOLERANCE / config.shape.noise,
             "outlier": OUTLIER, "doubt": DOUBT, "least": LEAST, "rounds": ROUNDS,
         })
     };
@@ -199,7 +199,7 @@ fn description(model: &Model) -> Value {
         "local_side": config.local_side,
         "multiple": Dataset::MULTIPLE,
         "views": VIEWS[..config.views],
-        "tolerance": TOLERANCE,
+        "sharpest": SHARPEST,
         "match": { "sharp": SHARP, "outside": OUTSIDE },
         "crop": { "side": config.crop.side, "sharp": config.crop.sharp() },
         "joint": { "sharp": config.joint.sharp() },

@@ -73,13 +73,13 @@ pub struct Settled {
     pub expected: Vec<Point>,
     /// How much of a point is its own: 1 where it agrees, near 0 where it contradicts.
     pub trust: Vec<f64>,
-    /// How far each point may be off by what the others say, root mean square, pixels of the image: as far as it is from where they
-    /// put it, and as far as they may be wrong.
+    /// How far each point that was given may be off by what the others say, root mean square, in `noise`: as far as it is from where
+    /// they put it, and as far as they may be wrong. In the frame, so that the size of the shape does not matter.
     pub deviation: Vec<f64>,
 }
 
 impl ShapeModel {
-    /// Of what was learned before.
+    /// Of what was learned before. Where the covariance is none, `apart` holds what is not a number.
     pub fn new(mean: Vec<Point>, covariance: Vec<f64>, sigma: Vec<f64>, noise: f64) -> Self {
         let n = 2 * mean.len();
         let mut factor = covariance.clone();
@@ -91,7 +91,8 @@ impl ShapeModel {
             let (x, y) = (inverse(i), inverse(i + 1));
             (x[i] + y[i + 1]) / (x[i] * y[i + 1] - x[i + 1] * y[i]) - 2.0 * noise * noise
         };
-        let apart = (0..n).step_by(2).map(|i| left_open(i).max(0.0).sqrt()).collect();
+        // Not `max`, which would make a 0 of what is not a number.
+        let apart = (0..n).step_by(2).map(|i| left_open(i)).map(|v| if v < 0.0 { 0.0 } else { v.sqrt() }).collect();
         Self { mean, covariance, sigma, noise, apart }
     }
 
@@ -190,13 +191,12 @@ impl ShapeModel {
         let place = |k: usize, v: [f64; 2]| back.apply([self.mean[k][0] + v[0], self.mean[k][1] + v[1]]);
         let residuals: Vec<f64> = (0..k).map(|k| residual(&seen, &hidden, k)).collect();
         let trust: Vec<f64> = residuals.iter().zip(&self.sigma).map(|(r, sigma)| own(r / sigma)).collect();
-        let scale = back.a.hypot(back.b);
         let blend = |k: usize, axis: usize| trust[k] * seen[2 * k + axis] + (1.0 - trust[k]) * hidden[2 * k + axis];
         Settled {
             points: (0..k).map(|k| place(k, [blend(k, 0), blend(k, 1)])).collect(),
             expected: (0..k).map(|k| place(k, [hidden[2 * k], hidden[2 * k + 1]])).collect(),
             trust,
-            deviation: residuals.iter().zip(&self.apart).map(|(r, apart)| scale * r.hypot(*apart)).collect(),
+            deviation: residuals.iter().zip(&self.apart).map(|(r, apart)| r.hypot(*apart) / self.noise).collect(),
         }
     }
 
@@ -348,6 +348,27 @@ mod tests {
         // Alone: the variances of x and y. With two others of covariance 3, seen with an error of 1: 4 - [3 3] [5 3; 3 5]^-1 [3; 3] each.
         assert!((apart(0.0).powi(2) - 8.0).abs() < 1e-9);
         assert!((apart(3.0).powi(2) - 2.0 * (4.0 - 18.0 / 8.0)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn deviations_grow_with_contradiction_and_not_with_the_image() {
+        let (truth, seen) = shapes(60);
+        let weights = vec![vec![1.0; 8]; 60];
+        let model = ShapeModel::learn(&seen[0], &seen, &weights, 2.0);
+        let deviation = |shape: &[Point]| model.settle(shape, &weights[0]).deviation;
+        let plain = deviation(&truth[3]);
+        for scale in [0.01, 2.0] {
+            let scaled: Vec<Point> = truth[3].iter().map(|p| p.map(|v| scale * v)).collect();
+            let same = deviation(&scaled).iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-6);
+            assert!(same, "{scale}");
+        }
+        let mut wrong = truth[3].clone();
+        wrong[5][0] += 30.0;
+        assert!(deviation(&wrong)[5] > 2.0 * plain[5]);
+        // A heap of points is no shape, however small.
+        let heap: Vec<Point> = (0..8).map(|k| [f64::from(k * 5 % 8) / 8.0, f64::from(k * 3 % 8) / 8.0]).collect();
+        let mean = |v: &[f64]| v.iter().sum::<f64>() / 8.0;
+        assert!(mean(&deviation(&heap)) > 3.0 * mean(&plain));
     }
 
     #[test]

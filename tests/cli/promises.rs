@@ -77,6 +77,7 @@ fn methods_are_compared() {
     assert!(text().any(|part| part.contains("fused")) && !text().any(|part| part.contains("NaN")));
     // The truth names training images too.
     for chart in [
+        "Scores and shares of right points",
         "Pseudo-label error over training",
         "Confidence and error of the final pseudo-labels",
         "their mean error (the truth serves evaluation alone)",

@@ -64,7 +64,7 @@ pub fn arrange<'g>(points: Value<'g>, matches: Value<'g>, weights: Value<'g>, to
     expected.cast(Type::Float)
 }
 
-/// Points weighed against each other by a shape model, and how far each may be off by what the others say.
+/// Points weighed against each other by a shape model, and how far each may be off by what the others say, in `noise`.
 pub fn settle<'g>(model: &ShapeModel, points: Value<'g>, given: Value<'g>) -> (Value<'g>, Value<'g>) {
     let (graph, k) = (points.graph(), model.mean.len());
     let [points, given] = [points, given].map(|value| value.cast(Type::Double));
@@ -86,8 +86,7 @@ pub fn settle<'g>(model: &ShapeModel, points: Value<'g>, given: Value<'g>) -> (V
     }
     let back = fit.expect("there are rounds").inverse();
     let residuals = distance(seen, hidden);
-    let scale = back.a.square() + back.b.square();
-    let deviations = ((residuals.square() + column(&model.apart).square()) * scale).apply("Sqrt");
+    let deviations = (residuals.square() + column(&model.apart).square()).apply("Sqrt") / Double(model.noise);
     let settled = back.apply(mean + hidden + (seen - hidden) * own(residuals / sigma));
     (settled.cast(Type::Float), deviations.cast(Type::Float))
 }

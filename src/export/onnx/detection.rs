@@ -7,7 +7,7 @@ use super::frame::{Frame, normalise};
 use super::graph::{Attribute, Type, Value};
 use super::program::{Maps, translate};
 use crate::Result;
-use crate::detect::TOLERANCE;
+use crate::detect::{SHARPEST, TOLERANCE};
 use crate::learn::augment::View;
 use crate::learn::crops::VIEWS;
 use crate::learn::dataset::Dataset;
@@ -152,11 +152,11 @@ fn settle<'g>(model: &Model, sights: Sights<'g>, frame: Frame<'g>, sharp: f64) -
     let points = frame.original(sights.points);
     let blur = (sights.spreads.square() + sights.disagreements.square()).apply("Sqrt").max(1e-9);
     let weights = (graph.floats(&[1, 1], &[sharp as f32]) / blur).min(1.0);
-    let own = weights * 2.0;
+    let own = weights * SHARPEST as f32;
     let (points, squares) = match &model.shape {
         Some(shape) => {
             let (settled, deviations) = arrangement::settle(shape, points, weights);
-            let tolerance = frame.original.greatest(0).cast(Type::Float) * TOLERANCE as f32;
+            let tolerance = graph.floats(&[1, 1], &[(TOLERANCE / model.header.config.shape.noise) as f32]);
             (settled, own * if shape.mean.len() > 2 { tolerance / deviations } else { own })
         }
         None => (points, own.square()),

@@ -125,6 +125,7 @@ fn every_method_detects_what_the_detector_detects() {
     }
     compare("shape", model(Kind::Fused, 6, true), &sizes);
     compare("one", model(Kind::Single, 1, false), &sizes[..2]);
+    compare("two", model(Kind::Single, 2, true), &sizes[..2]);
     let mut free = model(Kind::Match, 3, true);
     free.header.config.propose.prior = 0.0;
     compare("free", free, &sizes[..3]);
