@@ -92,7 +92,7 @@ impl ShapeModel {
             (x[i] + y[i + 1]) / (x[i] * y[i + 1] - x[i + 1] * y[i]) - 2.0 * noise * noise
         };
         // Not `max`, which would make a 0 of what is not a number.
-        let apart = (0..n).step_by(2).map(|i| left_open(i)).map(|v| if v < 0.0 { 0.0 } else { v.sqrt() }).collect();
+        let apart = (0..n).step_by(2).map(left_open).map(|v| if v < 0.0 { 0.0 } else { v.sqrt() }).collect();
         Self { mean, covariance, sigma, noise, apart }
     }
 
