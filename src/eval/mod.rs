@@ -412,6 +412,9 @@ mod tests {
             e.to_table()
         );
         assert_eq!((e.landmarks[0].mre, e.landmarks[1].mre, e.landmarks[1].n), (1.0, 2.0, 2));
+        // Only `a` has scores: 0.5 where it is 3 px off, which is more than 1.2 % of 100, and 1 where it is right.
+        let line = "scores: MRE 0.00 px of the 80 % of points from 1.00 up, 1.00 px of all with a score; calibration error 0.17";
+        assert!(e.to_table().contains(line), "{}", e.to_table());
 
         let mm = Options { spacing: Spacing::MmPerPixel(0.5), skip: vec!["b".into()], ..Options::default() };
         let e = evaluate(&pred, &truth(), &mm).unwrap();
