@@ -41,8 +41,7 @@ pub struct Landmark {
     /// Position in pixels of the image: x to the right and y down, pixel centres at integers. Always inside the image.
     pub point: Point,
     /// The estimated probability that the position is within [`TOLERANCE`] of where the landmark belongs: high where the heatmap
-    /// is sharp, all views agree, and so do the other landmarks. No truth was read for it; a landmark that is not in the image
-    /// gets a low one.
+    /// is sharp, all views agree, and so do the other landmarks. No truth was read for it.
     pub score: f64,
 }
 
