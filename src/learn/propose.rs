@@ -29,7 +29,7 @@ pub struct ProposeConfig {
 
 impl Default for ProposeConfig {
     fn default() -> Self {
-        Self { views: 8, outlier: 0.02, prior: 0.06, cycle: 0.02 }
+        Self { views: 8, outlier: 0.02, prior: 0.02, cycle: 0.02 }
     }
 }
 
