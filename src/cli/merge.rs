@@ -59,10 +59,10 @@ pub fn run(args: Args) -> Result<u8> {
     }
     for part in &args.parts {
         let from = RunDir::open(part);
-        info.same(&RunInfo::read(part)?).map_err(|what| {
+        if let Some(what) = info.difference(&RunInfo::read(part)?) {
             let cause = format!("is of another {what} than {}; only parts of one run are merged", folder.display());
-            Error::input(part, cause)
-        })?;
+            return Err(Error::input(part, cause));
+        }
         // Those of other rounds are of no use here.
         let names = from.names()?;
         let parts: Vec<&String> = names.iter().filter(|name| is_part_of(round, name)).collect();

@@ -114,18 +114,8 @@ impl RunInfo {
         })
     }
 
-    /// Whether another describes the same task.
-    ///
-    /// # Errors
-    /// What differs.
-    pub fn same(&self, other: &Self) -> Result<(), String> {
-        self.difference(other).map_or(Ok(()), Err)
-    }
-
     /// What makes the other a description of another task.
-    fn difference(&self, other: &Self) -> Option<String> {
-        let (n, now) = (self.images.len(), other.images.len());
-        let image = self.images.iter().zip(&other.images).find(|(a, b)| a != b);
+    pub fn difference(&self, other: &Self) -> Option<String> {
         let mm = |spacing: Option<f64>| spacing.map_or("none".into(), |mm| format!("{mm} mm a pixel"));
         let causes = [
             (self.landmarks != other.landmarks).then(|| "set of landmarks".into()),
@@ -133,6 +123,15 @@ impl RunInfo {
             (self.annotation != other.annotation).then(|| "annotation of the template".into()),
             (self.spacing != other.spacing)
                 .then(|| format!("spacing, {} (now {})", mm(self.spacing), mm(other.spacing))),
+        ];
+        causes.into_iter().flatten().next().or_else(|| self.difference_of_images(other))
+    }
+
+    /// What makes the other a description of a task on other images.
+    pub fn difference_of_images(&self, other: &Self) -> Option<String> {
+        let (n, now) = (self.images.len(), other.images.len());
+        let image = self.images.iter().zip(&other.images).find(|(a, b)| a != b);
+        let causes = [
             (n != now).then(|| format!("number of images, {n} (now {now})")),
             image.map(|(a, b)| match a.name == b.name {
                 true => format!("image {:?}, one with other pixels", a.name),

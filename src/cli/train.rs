@@ -52,7 +52,7 @@ pub struct Args {
     #[arg(long)]
     resume: bool,
     /// Take over finished stages of another run on the same images, where the settings that they depend on are the same, rather
-    /// than train them again; may be given again.
+    /// than train them again; of a run with another template or annotation, the matcher. May be given again.
     #[arg(long, value_name = "RUN", conflicts_with = "part")]
     from: Vec<PathBuf>,
     /// Millimetres a pixel of the images; kept in the weights [default: what the template or its row says].
@@ -124,7 +124,7 @@ fn train(args: &Args) -> Result<u8> {
     info.write(&run, &config)?;
     let mut meter = args.compute.meter();
     let mut pipeline = Pipeline::new(&task, config, &device, &run, &mut meter);
-    inherit(args, &pipeline, &info, &kinds)?;
+    inherit(args, &mut pipeline, &info, &kinds)?;
     let trained = match &args.part {
         Some(Part(landmarks)) => pipeline.train_part(landmarks.clone()),
         None => pipeline.train(&kinds),
@@ -171,13 +171,15 @@ fn settings(args: &Args) -> Result<Config> {
 }
 
 /// Takes over what other runs have; says so.
-fn inherit(args: &Args, pipeline: &Pipeline, info: &RunInfo, kinds: &[Kind]) -> Result<()> {
+fn inherit(args: &Args, pipeline: &mut Pipeline, info: &RunInfo, kinds: &[Kind]) -> Result<()> {
     for folder in &args.from {
         let other = RunInfo::read(folder)?;
-        other
-            .same(info)
-            .map_err(|what| Error::input(folder, format!("is of another {what} than {}", args.out.display())))?;
-        let taken: Vec<&str> = pipeline.inherit(&RunDir::open(folder), kinds)?.into_iter().map(Kind::name).collect();
+        if let Some(what) = other.difference_of_images(info) {
+            return Err(Error::input(folder, format!("is of another {what} than {}", args.out.display())));
+        }
+        let known = |kind: &Kind| *kind == Kind::Match || other.difference(info).is_none();
+        let kinds: Vec<Kind> = kinds.iter().copied().filter(known).collect();
+        let taken: Vec<&str> = pipeline.inherit(&RunDir::open(folder), &kinds)?.into_iter().map(Kind::name).collect();
         if !taken.is_empty() {
             args.compute.note(format!("{}: taken over from {}", taken.join(", "), folder.display()));
         }

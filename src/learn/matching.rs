@@ -47,7 +47,7 @@ pub struct MatchConfig {
 impl Default for MatchConfig {
     fn default() -> Self {
         Self {
-            steps: 1000,
+            steps: 6000,
             batch: 4,
             points: 32,
             channels: vec![16, 32, 48, 64, 64],

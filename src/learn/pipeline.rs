@@ -253,6 +253,11 @@ impl<'a> Pipeline<'a> {
         )?;
         let params = stage.trainer.executor.read(Region::Ema)?;
         drop(stage);
+        self.propose(params, &log)
+    }
+
+    /// Finishes the stage with a trained matcher: the template's landmarks sought in every image.
+    fn propose(&mut self, params: Vec<f32>, log: &StageLog) -> Result<()> {
         let k = self.task.landmarks.len();
         let mut matcher = Matcher::new(self.device, &self.config.matching, &params, &self.global, k)?;
         let (template, views) = (self.task.template, self.config.propose.views);
@@ -270,7 +275,7 @@ impl<'a> Pipeline<'a> {
         let check = |sought| features.check(&mut matcher, &self.global, template, sought);
         let proposals = sought.iter().map(check).collect::<Result<Vec<_>>>()?;
         self.run.write_json(PROPOSALS, &proposals)?;
-        self.run.write_json(&log_file(Kind::Match), &log)?;
+        self.run.write_json(&log_file(Kind::Match), log)?;
         let shape = self.shape_of(&self.proposed(&proposals), &self.local);
         let model =
             Model { header: self.header(Kind::Match), matching: params, template: features, shape, net: vec![] };

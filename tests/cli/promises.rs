@@ -1,7 +1,7 @@
 //! What is promised of every run: grouping changes nothing, a GPU repeats itself, one landmark is enough, methods compare.
 
 use crate::bad_input::refused;
-use crate::fixture::{Fixture, ok, onemark, stderr, stdout};
+use crate::fixture::{Fixture, TINY, ok, onemark, stderr, stdout};
 use onemark::data::labels::Labels;
 use onemark::learn::checkpoint::StageLog;
 use onemark::model::Model;
@@ -157,15 +157,28 @@ fn stages_of_another_run_are_taken_over_where_settings_are_the_same() {
     assert!(all.iter().any(|name| name.starts_with("encoder")) && !decoder.is_empty(), "{all:?} {decoder:?}");
     assert!(decoder.iter().all(|name| name.starts_with("decoder") && all.contains(name)), "{decoder:?}");
     ok(onemark(&["detect", "images", "--weights", "decoder/fused.safetensors", "--out", "decoder.csv", "--quiet"]));
-    // Another seed has nothing in common, another task is refused.
+    // Another seed has nothing in common; with another annotation the matcher has, though not what it proposes; other images are refused.
     let other =
         ok(f.train("seed-from", &["--from", "trained", "--seed", "5", "--stages", "match", "--spacing", "0.5"]));
     assert!(!stderr(&other).contains("taken over"), "{}", stderr(&other));
-    refused(
-        f.train("no-mm", &["--from", "trained", "--quiet"]),
-        3,
-        &["trained: is of another spacing, 0.5 mm a pixel"],
-    );
+    let second = |out: &str, more: &[&str]| {
+        let words = ["train", "images", "--template", "p1.png", "--landmarks", "truth.csv", "--out", out];
+        let mut command = f.command(&words);
+        command.args(TINY.iter().flat_map(|set| ["--set", set])).args(more).output().unwrap()
+    };
+    ok(second("second-alone", &["--stages", "match", "--quiet"]));
+    let stages = ["--from", "trained", "--stages", "match,joint"];
+    let taken = ok(second("second-from", &stages));
+    assert!(stderr(&taken).contains("match: taken over from trained"), "{}", stderr(&taken));
+    let proposed = |run: &str| (read(run, "proposals.json"), Model::read(&f.root.join(run).join("match.safetensors")));
+    let (alone, from, first) = (proposed("second-alone"), proposed("second-from"), proposed("trained"));
+    assert!(alone.0 == from.0 && from.0 != first.0);
+    let [alone, from, first] = [alone, from, first].map(|run| run.1.unwrap());
+    assert!(alone.template == from.template && alone.matching == from.matching && alone.shape == from.shape);
+    assert!(from.matching == first.matching && from.template != first.template);
+    let fewer = ["train", "images/p0.png", "images/p1.png", "--template", "p0.png", "--landmarks", "template.csv"];
+    let fewer = onemark(&[&fewer[..], &["--out", "fewer", "--from", "trained"]].concat());
+    refused(fewer, 3, &["trained: is of another number of images, 6 (now 2)"]);
 }
 
 #[test]

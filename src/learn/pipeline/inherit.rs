@@ -1,19 +1,24 @@
 //! Stages of another run on the same task, taken over instead of trained again.
 //!
 //! A stage is a function of the task and of some of the settings, and of no others. Where those are the same, its weights would
-//! have the same bytes; so experiments that differ in the third stage train the first two once.
+//! have the same bytes; so experiments that differ in the third stage train the first two once. A matcher depends on the images
+//! alone, not on which of them is annotated and where: those of other templates are taken over too.
 
-use super::super::checkpoint::{MAX_BYTES, RunDir, StageTime};
+use super::super::checkpoint::{MAX_BYTES, RunDir, StageLog, StageTime};
 use super::super::config::Config;
-use super::{LABELS, PROPOSALS, Pipeline, log_file, snapshot_file, weights_file};
+use super::{LABELS, Pipeline, log_file, snapshot_file, weights_file};
 use crate::Result;
 use crate::data::files::{read_capped, write_atomic};
 use crate::model::{Kind, Model};
 
 /// The settings with those that a stage does not depend on at their defaults. What is not named here counts.
 fn that_matter(config: &Config, kind: Kind) -> Config {
-    let Config { views, memory_mib, checkpoint_seconds, initial_labels, crop, joint, single, fuse, .. } =
-        Config::default();
+    if kind == Kind::Match {
+        // The matcher alone: what it proposes is made anew.
+        let Config { seed, global_side, ref matching, .. } = *config;
+        return Config { seed, global_side, matching: matching.clone(), ..Config::default() };
+    }
+    let Config { views, memory_mib, checkpoint_seconds, crop, joint, single, fuse, .. } = Config::default();
     let mut own = Config { views, memory_mib, checkpoint_seconds, ..config.clone() };
     // Not the teacher nor the labels of anything.
     if kind != Kind::Joint {
@@ -22,11 +27,8 @@ fn that_matter(config: &Config, kind: Kind) -> Config {
     if kind != Kind::Fused {
         own.fuse = fuse;
     }
-    if matches!(kind, Kind::Match | Kind::Joint) {
+    if kind == Kind::Joint {
         (own.crop, own.single) = (crop, single);
-    }
-    if kind == Kind::Match {
-        own.initial_labels = initial_labels;
     }
     own
 }
@@ -42,11 +44,12 @@ fn needs(kind: Kind) -> Option<Kind> {
 
 impl Pipeline<'_> {
     /// Takes over, of the stages that are asked for, those that this run lacks and another finished with the same settings, from
-    /// the same stages before. Returns them. That the other run is of the same task is for the caller to know.
+    /// the same stages before. Returns them. That the other run is on the same images is for the caller to know, and so is, for all
+    /// stages but [`Kind::Match`], that it is of the same task.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) and [`Error::Input`](crate::Error::Input) for files that cannot be read or written.
-    pub fn inherit(&self, from: &RunDir, stages: &[Kind]) -> Result<Vec<Kind>> {
+    pub fn inherit(&mut self, from: &RunDir, stages: &[Kind]) -> Result<Vec<Kind>> {
         let mut taken = Vec::new();
         for kind in Kind::ALL {
             let (weights, mine) = (weights_file(kind), self.header(kind));
@@ -82,18 +85,21 @@ impl Pipeline<'_> {
     }
 
     /// Its files, the weights last: with them the stage is finished.
-    fn take(&self, from: &RunDir, kind: Kind, model: Model) -> Result<()> {
+    fn take(&mut self, from: &RunDir, kind: Kind, model: Model) -> Result<()> {
+        if let Some(StageTime { seconds, device }) = from.times()?.remove(kind.name()) {
+            self.run.add_time(kind.name(), seconds, &device)?;
+        }
+        if kind == Kind::Match {
+            let log: StageLog = from.read_json(&log_file(kind))?;
+            return self.propose(model.matching, &log);
+        }
         let own = |model: Model, noise: f64| {
             let mut header = self.header(kind);
             header.config.shape.noise = noise;
             Model { header, ..model }
         };
-        let files = match kind {
-            Kind::Match => Some(PROPOSALS),
-            Kind::Single => Some(LABELS),
-            Kind::Joint | Kind::Fused => None,
-        };
-        for name in files.into_iter().map(String::from).chain([log_file(kind)]) {
+        let labels = (kind == Kind::Single).then(|| LABELS.into());
+        for name in labels.into_iter().chain([log_file(kind)]) {
             write_atomic(self.run.file(&name), &read_capped(from.file(&name), MAX_BYTES)?)?;
         }
         for (index, _) in self.config.snapshots(kind).all() {
@@ -102,9 +108,6 @@ impl Pipeline<'_> {
                 // They go without a shape model.
                 own(Model::read(&from.file(&name))?, 0.0).write(&self.run.file(&name))?;
             }
-        }
-        if let Some(StageTime { seconds, device }) = from.times()?.remove(kind.name()) {
-            self.run.add_time(kind.name(), seconds, &device)?;
         }
         own(model, self.config.shape.noise).write(&self.run.file(&weights_file(kind)))
     }
@@ -123,8 +126,10 @@ mod tests {
         };
         // Match, joint, single, fused.
         assert_eq!(changed(|c| c.seed = 2), [true; 4]);
-        assert_eq!(changed(|c| c.propose.prior = 0.0), [true; 4]);
-        assert_eq!(changed(|c| c.shape.noise = 0.1), [true; 4]);
+        assert_eq!(changed(|c| c.global_side = 120), [true; 4]);
+        assert_eq!(changed(|c| c.matching.steps = 1), [true; 4]);
+        assert_eq!(changed(|c| c.propose.prior = 0.0), [false, true, true, true]);
+        assert_eq!(changed(|c| c.shape.noise = 0.1), [false, true, true, true]);
         assert_eq!(changed(|c| c.single.rounds = vec![2.0, 1.0]), [false, false, true, true]);
         assert_eq!(changed(|c| c.crop.side = 32), [false, false, true, true]);
         assert_eq!(changed(|c| c.joint.snapshots = 0), [false, true, false, false]);
