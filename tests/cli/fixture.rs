@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 /// Settings of every training here.
-pub const TINY: [&str; 27] = [
+pub const TINY: [&str; 28] = [
     "checkpoint_seconds=0",
     "views=2",
     "match.steps=4",
@@ -27,6 +27,7 @@ pub const TINY: [&str; 27] = [
     "joint.update.every=2",
     "joint.update.after=0",
     "joint.snapshots=2",
+    "single.rounds=[1]",
     "single.steps=6",
     "single.batch=3",
     "single.template=1",
