@@ -177,7 +177,7 @@ fn stages_of_another_run_are_taken_over_where_settings_are_the_same() {
     assert!(alone.template == from.template && alone.matching == from.matching && alone.shape == from.shape);
     assert!(from.matching == first.matching && from.template != first.template);
     let fewer = ["train", "images/p0.png", "images/p1.png", "--template", "p0.png", "--landmarks", "template.csv"];
-    let fewer = onemark(&[&fewer[..], &["--out", "fewer", "--from", "trained"]].concat());
+    let fewer = onemark(&[&fewer[..], &["--out", "fewer", "--from", "trained", "--quiet"]].concat());
     refused(fewer, 3, &["trained: is of another number of images, 6 (now 2)"]);
 }
 
