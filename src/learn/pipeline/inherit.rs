@@ -84,15 +84,21 @@ impl Pipeline<'_> {
         Ok(a.matching == b.matching && a.template == b.template && a.net == b.net)
     }
 
-    /// Its files, the weights last: with them the stage is finished.
     fn take(&mut self, from: &RunDir, kind: Kind, model: Model) -> Result<()> {
-        if let Some(StageTime { seconds, device }) = from.times()?.remove(kind.name()) {
-            self.run.add_time(kind.name(), seconds, &device)?;
-        }
         if kind == Kind::Match {
             let log: StageLog = from.read_json(&log_file(kind))?;
-            return self.propose(model.matching, &log);
+            self.propose(model.matching, &log)?;
+        } else {
+            self.copy(from, kind, model)?;
         }
+        match from.times()?.remove(kind.name()) {
+            Some(StageTime { seconds, device }) => self.run.add_time(kind.name(), seconds, &device),
+            None => Ok(()),
+        }
+    }
+
+    /// Its files, the weights last: with them the stage is finished.
+    fn copy(&self, from: &RunDir, kind: Kind, model: Model) -> Result<()> {
         let own = |model: Model, noise: f64| {
             let mut header = self.header(kind);
             header.config.shape.noise = noise;
