@@ -84,6 +84,7 @@ impl Pipeline<'_> {
         Ok(a.matching == b.matching && a.template == b.template && a.net == b.net)
     }
 
+    /// The stage, and the time that it took.
     fn take(&mut self, from: &RunDir, kind: Kind, model: Model) -> Result<()> {
         if kind == Kind::Match {
             let log: StageLog = from.read_json(&log_file(kind))?;
