@@ -68,7 +68,7 @@ pub struct Header {
     pub spacing: Option<f64>,
     /// The annotated image.
     pub template: String,
-    /// Unlabeled images.
+    /// Images that were trained on.
     pub images: usize,
     /// The program's version.
     pub onemark: String,
@@ -268,6 +268,7 @@ impl Model {
                 doubles("shape.covariance", &[2 * k, 2 * k])?,
                 positive("shape.sigma", k)?,
                 positive("shape.noise", 1)?[0],
+                header.images,
             )),
             false => None,
         };

@@ -47,7 +47,7 @@ export function arrange(points, matches, weights, tolerance) {
 }
 
 // Points weighed against each other by a shape model, and how far each may be off by what the others say, in `noise`.
-export function settle({ mean, covariance, sigma, noise, apart, outlier, doubt, least, rounds }, points, given) {
+export function settle({ mean, covariance, sigma, noise, apart, outlier, doubt, own, least, rounds }, points, given) {
     const n = 2 * mean.length;
     const say = (r, half, power) => 1 / (1 + (r / half) ** power);
     const align = (fit) => points.map((p, k) => fit.apply(p).map((v, axis) => v - mean[k][axis]));
@@ -72,8 +72,8 @@ export function settle({ mean, covariance, sigma, noise, apart, outlier, doubt, 
     }
     const back = fit.inverse();
     const residuals = seen.map((v, k) => distance(v, hidden[k]));
-    const trust = sigma.map((s, k) => say(residuals[k] / s, doubt, 4));
-    const blend = (k, axis) => mean[k][axis] + trust[k] * seen[k][axis] + (1 - trust[k]) * hidden[k][axis];
+    const kept = sigma.map((s, k) => own * say(residuals[k] / s, doubt, 4));
+    const blend = (k, axis) => mean[k][axis] + kept[k] * seen[k][axis] + (1 - kept[k]) * hidden[k][axis];
     return {
         points: points.map((_, k) => back.apply([blend(k, 0), blend(k, 1)])),
         deviations: residuals.map((r, k) => Math.hypot(r, apart[k]) / noise),

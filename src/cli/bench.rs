@@ -116,8 +116,9 @@ fn bench(args: &Args) -> Result<u8> {
     if args.dtype == Dtype::F16 && args.slope {
         return Err(Error::Usage("--slope counts conversions too: not with --dtype f16".into()));
     }
+    let format = if args.compute.json { Format::Json } else { args.format };
     if args.list {
-        return list(&kernels, &workloads);
+        return list(&kernels, &workloads, format == Format::Json);
     }
     let effort = Effort { warmup: args.warmup, min_time: args.min_time, slope: args.slope };
     let storage = if args.dtype == Dtype::F16 { Element::F16 } else { Element::F32 };
@@ -130,7 +131,6 @@ fn bench(args: &Args) -> Result<u8> {
     let suite = Suite { cold, verify, seed, peaks, ..Suite::new(device, args.dtype, effort) };
     let (results, wrong) = measure(args, &suite, &settings, &kernels, &workloads)?;
     let changes = base.map(|base| compare(&results.rows, &base)).unwrap_or_default();
-    let format = if args.compute.json { Format::Json } else { args.format };
     super::print(results.write(format, &changes))?;
     if let (Some(path), Some(peaks)) = (&args.roofline, &results.peaks) {
         write_atomic(path, roofline(&results.rows, peaks, &suite.device.name()).as_bytes())?;
@@ -191,7 +191,17 @@ fn wanted(args: &Args, name: &str) -> bool {
     super::named(&args.filter, name)
 }
 
-fn list(kernels: &[BenchCase], workloads: &[Workload]) -> Result<u8> {
+fn list(kernels: &[BenchCase], workloads: &[Workload], json: bool) -> Result<u8> {
+    if json {
+        let names = workloads.iter().map(|workload| serde_json::json!({ "name": workload.row_name() }));
+        let kernel = |case: &BenchCase| -> Result<serde_json::Value> {
+            let (cost, name, shapes) = (case.cost()?, case.op.name(), case.shapes()?);
+            Ok(serde_json::json!({ "name": name, "shapes": shapes, "flops": cost.flops, "bytes": cost.bytes }))
+        };
+        let rows = kernels.iter().map(kernel).chain(names.map(Ok)).collect::<Result<Vec<_>>>()?;
+        super::print_json(&rows)?;
+        return Ok(0);
+    }
     let mut text = String::new();
     for case in kernels {
         let cost = case.cost()?;

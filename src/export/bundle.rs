@@ -187,7 +187,7 @@ fn description(model: &Model) -> Value {
         json!({
             "mean": shape.mean, "covariance": shape.covariance, "sigma": shape.sigma, "noise": shape.noise,
             "apart": shape.apart, "tolerance": TOLERANCE / config.shape.noise,
-            "outlier": OUTLIER, "doubt": DOUBT, "least": LEAST, "rounds": ROUNDS,
+            "outlier": OUTLIER, "doubt": DOUBT, "own": shape.own, "least": LEAST, "rounds": ROUNDS,
         })
     };
     json!({

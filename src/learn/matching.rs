@@ -47,13 +47,13 @@ pub struct MatchConfig {
 impl Default for MatchConfig {
     fn default() -> Self {
         Self {
-            steps: 6000,
+            steps: 3000,
             batch: 4,
             points: 32,
             channels: vec![16, 32, 48, 64, 64],
             embedding: 32,
             sharpness: 15.0,
-            optimizer: Optimizer { warmup: 50, ema_decay: 0.98, ..Optimizer::default() },
+            optimizer: Optimizer { lr: 0.004, warmup: 50, ema_decay: 0.98, ..Optimizer::default() },
             augment: Augment { scale: 1.25, rotation: 20.0, noise: 0.04, blur: 0.0, ..Augment::default() },
         }
     }

@@ -40,6 +40,8 @@ pub(crate) const OUTLIER: f64 = 4.0;
 /// Residual, in sigmas, at which a point and what the others say of it count alike; nearer, a point is left alone (by the fourth
 /// power), so that landmarks which vary by themselves, as fingers do, keep their place.
 pub(crate) const DOUBT: f64 = 5.0;
+/// How far a point that agrees moves towards what the shape of all says, were the covariance not estimated from few shapes.
+const LEAN: f64 = 1.0 / 3.0;
 /// Standard deviation of the smooth deformation that every shape may have, in `noise`.
 const SMOOTH: f64 = 2.0;
 /// How far it reaches, in root mean square distances of the mean shape's landmarks from their middle.
@@ -62,16 +64,18 @@ pub struct ShapeModel {
     pub noise: f64,
     /// How far each landmark is from where all others put it, root mean square, pixels of the frame: what of `S` they do not explain.
     pub apart: Vec<f64>,
+    /// How much of a point that agrees is its own, in [0, 1]; the rest is what the shape of all says.
+    pub own: f64,
 }
 
 /// What a shape model makes of the points of an image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settled {
-    /// The points, moved towards what the others say by how much they contradict.
+    /// The points, moved towards what the shape of all says: by a little, and by how much it contradicts.
     pub points: Vec<Point>,
     /// What the shape of all says.
     pub expected: Vec<Point>,
-    /// How much of a point is its own: 1 where it agrees, near 0 where it contradicts.
+    /// How far a point is believed: 1 where it agrees, near 0 where it contradicts.
     pub trust: Vec<f64>,
     /// How far each point that was given may be off by what the others say, root mean square, in `noise`: as far as it is from where
     /// they put it, and as far as they may be wrong. In the frame, so that the size of the shape does not matter.
@@ -79,8 +83,8 @@ pub struct Settled {
 }
 
 impl ShapeModel {
-    /// Of what was learned before. Where the covariance is none, `apart` holds what is not a number.
-    pub fn new(mean: Vec<Point>, covariance: Vec<f64>, sigma: Vec<f64>, noise: f64) -> Self {
+    /// Of what was learned from so many shapes before. Where the covariance is none, `apart` holds what is not a number.
+    pub fn new(mean: Vec<Point>, covariance: Vec<f64>, sigma: Vec<f64>, noise: f64, shapes: usize) -> Self {
         let n = 2 * mean.len();
         let mut factor = covariance.clone();
         (0..n).for_each(|i| factor[i * (n + 1)] += noise * noise);
@@ -93,7 +97,9 @@ impl ShapeModel {
         };
         // Not `max`, which would make a 0 of what is not a number.
         let apart = (0..n).step_by(2).map(left_open).map(|v| if v < 0.0 { 0.0 } else { v.sqrt() }).collect();
-        Self { mean, covariance, sigma, noise, apart }
+        // The inverse of a covariance of n numbers a shape is too large, on average, by the inverse of this (Hartlap et al. 2007).
+        let certain = (shapes as f64 - n as f64 - 2.0) / (shapes as f64 - 1.0);
+        Self { mean, covariance, sigma, noise, apart, own: 1.0 - LEAN * certain.max(0.0) }
     }
 
     /// Learns from `shapes[image][landmark]` with weights in [0, 1]; `template` is the annotated shape, whose pixels become the
@@ -101,7 +107,7 @@ impl ShapeModel {
     pub fn learn(template: &[Point], shapes: &[Vec<Point>], weights: &[Vec<f64>], noise: f64) -> Self {
         let (k, n) = (template.len(), shapes.len());
         let (covariance, sigma, apart) = (vec![0.0; 4 * k * k], vec![noise; k], Vec::new());
-        let mut model = Self { mean: template.to_vec(), covariance, sigma, noise, apart };
+        let mut model = Self { mean: template.to_vec(), covariance, sigma, noise, apart, own: 1.0 };
         let mut current = weights.to_vec();
         let mut seen = vec![vec![0.0; 2 * k]; n];
         let mut hidden = seen.clone();
@@ -150,7 +156,7 @@ impl ShapeModel {
             }
         }
         model.smooth();
-        Self::new(model.mean, model.covariance, model.sigma, noise)
+        Self::new(model.mean, model.covariance, model.sigma, noise, n)
     }
 
     /// Lets neighbours move together.
@@ -190,8 +196,11 @@ impl ShapeModel {
         let back = fit.inverse();
         let place = |k: usize, v: [f64; 2]| back.apply([self.mean[k][0] + v[0], self.mean[k][1] + v[1]]);
         let residuals: Vec<f64> = (0..k).map(|k| residual(&seen, &hidden, k)).collect();
-        let trust: Vec<f64> = residuals.iter().zip(&self.sigma).map(|(r, sigma)| own(r / sigma)).collect();
-        let blend = |k: usize, axis: usize| trust[k] * seen[2 * k + axis] + (1.0 - trust[k]) * hidden[2 * k + axis];
+        let trust: Vec<f64> = residuals.iter().zip(&self.sigma).map(|(r, sigma)| trust(r / sigma)).collect();
+        let blend = |k: usize, axis: usize| {
+            let own = self.own * trust[k];
+            own * seen[2 * k + axis] + (1.0 - own) * hidden[2 * k + axis]
+        };
         Settled {
             points: (0..k).map(|k| place(k, [blend(k, 0), blend(k, 1)])).collect(),
             expected: (0..k).map(|k| place(k, [hidden[2 * k], hidden[2 * k + 1]])).collect(),
@@ -236,8 +245,8 @@ fn say(r: f64, half: f64) -> f64 {
     1.0 / (1.0 + (r / half).powi(2))
 }
 
-/// How much of a point whose residual is `r` sigmas is its own.
-fn own(r: f64) -> f64 {
+/// How far a point whose residual is `r` sigmas is believed.
+fn trust(r: f64) -> f64 {
     1.0 / (1.0 + (r / DOUBT).powi(4))
 }
 
@@ -343,7 +352,7 @@ mod tests {
                 _ => 0.0,
             };
             let covariance = (0..36).map(|at| covariance(at / 6, at % 6)).collect();
-            ShapeModel::new(vec![[0.0; 2]; 3], covariance, vec![1.0; 3], 1.0).apart[1]
+            ShapeModel::new(vec![[0.0; 2]; 3], covariance, vec![1.0; 3], 1.0, 100).apart[1]
         };
         // Alone: the variances of x and y. With two others of covariance 3, seen with an error of 1: 4 - [3 3] [5 3; 3 5]^-1 [3; 3] each.
         assert!((apart(0.0).powi(2) - 8.0).abs() < 1e-9);

@@ -74,6 +74,8 @@ fn what_cannot_be_measured_is_said() {
     }
     let listed = stdout(&ok(onemark(&["bench", "--list"])));
     assert!(listed.lines().count() > 40 && listed.contains("conv2d_grad_weight") && listed.contains("step.single"));
+    let rows = json(&stdout(&ok(onemark(&["bench", "--list", "--json"]))));
+    assert!(rows.as_array().unwrap().iter().any(|row| row["name"] == "conv2d" && row["flops"].as_u64() > Some(0)));
 }
 
 #[test]

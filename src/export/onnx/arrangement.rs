@@ -87,7 +87,7 @@ pub fn settle<'g>(model: &ShapeModel, points: Value<'g>, given: Value<'g>) -> (V
     let back = fit.expect("there are rounds").inverse();
     let residuals = distance(seen, hidden);
     let deviations = (residuals.square() + column(&model.apart).square()).apply("Sqrt") / Double(model.noise);
-    let settled = back.apply(mean + hidden + (seen - hidden) * own(residuals / sigma));
+    let settled = back.apply(mean + hidden + (seen - hidden) * trust(residuals / sigma) * Double(model.own));
     (settled.cast(Type::Float), deviations.cast(Type::Float))
 }
 
@@ -123,8 +123,8 @@ fn say<'g>(r: Value<'g>, half: f64) -> Value<'g> {
     r.graph().doubles(&[1], &[1.0]) / ((r / Double(half)).square() + Double(1.0))
 }
 
-/// As in [`crate::learn::shape_model`]: how much of a point whose residual is `r` sigmas is its own.
-fn own(r: Value) -> Value {
+/// As in [`crate::learn::shape_model`]: how far a point whose residual is `r` sigmas is believed.
+fn trust(r: Value) -> Value {
     r.graph().doubles(&[1], &[1.0]) / ((r / Double(DOUBT)).square().square() + Double(1.0))
 }
 
