@@ -328,6 +328,27 @@ mod tests {
     }
 
     #[test]
+    fn what_agrees_leans_on_the_shape_and_not_on_one_of_few() {
+        let own = |shapes: usize| ShapeModel::new(vec![[0.0; 2]; 2], vec![0.0; 16], vec![1.0; 2], 1.0, shapes).own;
+        assert_eq!([1, 2, 6].map(own), [1.0; 3]);
+        assert!((own(8) - (1.0 - LEAN * 2.0 / 7.0)).abs() < 1e-12 && (own(1_000_000) - 1.0 + LEAN).abs() < 1e-4);
+
+        let (truth, seen) = shapes(60);
+        let model = ShapeModel::learn(&seen[0], &seen, &vec![vec![1.0; 8]; 60], 2.0);
+        let off = |points: &[Point], truth: &[Point], trust: &[f64]| -> f64 {
+            let near = points.iter().zip(truth).zip(trust).filter(|(_, trust)| **trust > 0.9);
+            near.map(|((&p, &q), _)| distance(p, q)).sum()
+        };
+        let (mut before, mut after) = (0.0, 0.0);
+        for (seen, truth) in seen.iter().zip(&truth) {
+            let settled = model.settle(seen, &[1.0; 8]);
+            before += off(seen, truth, &settled.trust);
+            after += off(&settled.points, truth, &settled.trust);
+        }
+        assert!(after < 0.97 * before, "{after} of {before}");
+    }
+
+    #[test]
     fn neighbours_that_move_together_are_believed() {
         let (_, seen) = shapes(60);
         let weights = vec![vec![1.0; 8]; 60];
