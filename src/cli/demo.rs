@@ -36,6 +36,7 @@ fn config(seed: u64) -> Config {
     // As many pixels as the single models see.
     config.joint.steps = 440;
     config.joint.update.every = 40;
+    config.single.rounds = vec![1.0; 2];
     config.single.steps = 100;
     config.single.batch = 6;
     config.single.template = 2;
