@@ -34,7 +34,7 @@ pub struct SingleConfig {
 impl Default for SingleConfig {
     fn default() -> Self {
         Self {
-            rounds: vec![1.0; 4],
+            rounds: vec![1.0; 3],
             steps: 300,
             batch: 16,
             template: 4,

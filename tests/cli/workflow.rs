@@ -21,7 +21,7 @@ fn snakemake() -> Option<String> {
 
 #[test]
 fn parts_and_shards_leave_the_bytes_of_one_run() {
-    assert_eq!(onemark::learn::config::Config::default().single.rounds.len(), 4, "as the Snakefile says");
+    assert_eq!(onemark::learn::config::Config::default().single.rounds.len(), 3, "as the Snakefile says");
     let Some(snakemake) = snakemake() else { return };
     let f = Fixture::get();
     // Names with a space, and a folder that holds more than images.
