@@ -37,8 +37,8 @@ impl Default for ShapeConfig {
 
 /// Residual, in sigmas, at which a landmark's say in the shape is quartered.
 pub(crate) const OUTLIER: f64 = 4.0;
-/// Residual, in sigmas, at which a point and what the others say of it count alike; nearer, a point is left alone (by the fourth
-/// power), so that landmarks which vary by themselves, as fingers do, keep their place.
+/// Residual, in sigmas, at which a point is half believed; nearer, it soon is wholly (by the fourth power), so that landmarks which
+/// vary by themselves, as fingers do, hardly move.
 pub(crate) const DOUBT: f64 = 5.0;
 /// How far a point that agrees moves towards what the shape of all says, were the covariance not estimated from few shapes.
 const LEAN: f64 = 1.0 / 3.0;
