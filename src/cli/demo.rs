@@ -33,7 +33,7 @@ const TRUTH: &str = "truth.csv";
 fn config(seed: u64) -> Config {
     let mut config = Config { seed, ..Config::default() };
     config.matching.steps = 400;
-    // As many pixels as the single models see.
+    // No fewer pixels than the single models see.
     config.joint.steps = 440;
     config.joint.update.every = 40;
     config.single.rounds = vec![1.0; 2];
