@@ -161,7 +161,6 @@ impl Model {
             };
             add("shape.mean", vec![k, 2], &mut shape.mean.iter().flatten().copied());
             add("shape.covariance", vec![2 * k, 2 * k], &mut shape.covariance.iter().copied());
-            add("shape.sigma", vec![k], &mut shape.sigma.iter().copied());
             add("shape.noise", vec![1], &mut std::iter::once(shape.noise));
         }
         tensors
@@ -255,19 +254,15 @@ impl Model {
         let doubles = |name: &str, shape: &[usize]| -> Result<Vec<f64>> {
             Ok(tensor(name, shape)?.into_iter().map(f64::from).collect())
         };
-        let positive = |name: &str, len: usize| -> Result<Vec<f64>> {
-            let values = doubles(name, &[len])?;
-            match values.iter().all(|&v| v > 0.0) {
-                true => Ok(values),
-                false => Err(refuse(format!("tensor `{name}` holds a number that is not above 0"))),
-            }
+        let positive = |name: &str| match doubles(name, &[1])?[0] {
+            v if v > 0.0 => Ok(v),
+            _ => Err(refuse(format!("tensor `{name}` holds a number that is not above 0"))),
         };
         let shape = match header.config.shape.noise > 0.0 {
             true => Some(ShapeModel::new(
                 doubles("shape.mean", &[k, 2])?.chunks(2).map(|p| [p[0], p[1]]).collect(),
                 doubles("shape.covariance", &[2 * k, 2 * k])?,
-                positive("shape.sigma", k)?,
-                positive("shape.noise", 1)?[0],
+                positive("shape.noise")?,
                 header.images,
             )),
             false => None,

@@ -1,7 +1,7 @@
 //! Counter-based random numbers: a value is a pure function of a seed and of what it is drawn for, so that results do not
 //! depend on the order of work, on threads or on how landmarks are grouped.
 //!
-//! The generator is PCG-RXS-M-XS-like mixing of a 64-bit counter (splitmix64, Steele et al. 2014).
+//! The generator is splitmix64 (Steele et al. 2014).
 
 /// 2^64 over the golden ratio: the step of splitmix64's counter.
 pub const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;

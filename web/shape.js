@@ -47,12 +47,12 @@ export function arrange(points, matches, weights, tolerance) {
 }
 
 // Points weighed against each other by a shape model, and how far each may be off by what the others say, in `noise`.
-export function settle({ mean, covariance, sigma, noise, apart, outlier, doubt, own, least, rounds }, points, given) {
+export function settle({ mean, covariance, noise, apart, outlier, doubt, own, least, rounds }, points, given) {
     const n = 2 * mean.length;
     const say = (r, half, power) => 1 / (1 + (r / half) ** power);
     const align = (fit) => points.map((p, k) => fit.apply(p).map((v, axis) => v - mean[k][axis]));
     const variance = (i) => Math.max(covariance[i * (n + 1)], 0);
-    const variation = sigma.map((s, k) => Math.sqrt(variance(2 * k) + variance(2 * k + 1) + s * s));
+    const variation = mean.map((_, k) => Math.sqrt(variance(2 * k) + variance(2 * k + 1) + noise ** 2));
     const posterior = (seen, weights) => {
         const d = weights.map((w) => noise ** 2 / Math.max(w, least));
         const system = Float64Array.from(covariance);
@@ -64,15 +64,15 @@ export function settle({ mean, covariance, sigma, noise, apart, outlier, doubt, 
     let seen = align(fit);
     let hidden = mean.map(() => [0, 0]);
     for (let round = 0; round <= rounds; round++) {
-        const usual = round === 0 ? variation : sigma;
-        const weights = given.map((w, k) => w * say(distance(seen[k], hidden[k]) / usual[k], outlier, 2) ** 2);
+        const usual = (k) => (round === 0 ? variation[k] : noise);
+        const weights = given.map((w, k) => w * say(distance(seen[k], hidden[k]) / usual(k), outlier, 2) ** 2);
         fit = Similarity.fit(points, mean, weights);
         seen = align(fit);
         hidden = posterior(seen, weights);
     }
     const back = fit.inverse();
     const residuals = seen.map((v, k) => distance(v, hidden[k]));
-    const kept = sigma.map((s, k) => own * say(residuals[k] / s, doubt, 4));
+    const kept = residuals.map((r) => own * say(r / noise, doubt, 4));
     const blend = (k, axis) => mean[k][axis] + kept[k] * seen[k][axis] + (1 - kept[k]) * hidden[k][axis];
     return {
         points: points.map((_, k) => back.apply([blend(k, 0), blend(k, 1)])),

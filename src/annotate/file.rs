@@ -5,6 +5,7 @@
 
 use super::session::Landmark;
 use crate::data::files::{read_capped, write_atomic};
+use crate::data::labels::formats::LabelFile;
 use crate::data::labels::{LabelRow, Labels, MAX_FILE_BYTES, Point, scale_point};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -52,6 +53,11 @@ impl LandmarkFile {
     /// # Errors
     /// Those of [`Labels::read`]; [`Error::Input`] if `path` is another file that is there.
     pub fn open(source: &Path, path: &Path) -> Result<Self> {
+        let format = LabelFile::open(source, None)?.format();
+        if !format.is_native() {
+            let cause = format!("{} is not edited; onemark convert it to .csv or .json first", format.title);
+            return Err(Error::input(source, cause));
+        }
         if source.canonicalize().ok() == path.canonicalize().ok() {
             let disk = read_capped(source, MAX_FILE_BYTES)?;
             let (text, labels) = parsed(&disk, path)?;
@@ -275,6 +281,14 @@ mod tests {
             Save::Conflict(cause) => cause,
             done => panic!("{done:?}"),
         }
+    }
+
+    #[test]
+    fn formats_of_others_are_sent_to_convert() {
+        let folder = Folder::new("formats");
+        let tps = folder.file("a.tps", "LM=1\n1 2\nIMAGE=1.png\n");
+        let error = LandmarkFile::open(&tps, &tps).err().unwrap().to_string();
+        assert!(error.contains("a.tps: TPS") && error.contains("onemark convert it to .csv or .json first"), "{error}");
     }
 
     #[test]

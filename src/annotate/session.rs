@@ -109,6 +109,11 @@ impl Session {
         Ok(Self { images, file })
     }
 
+    /// Whether the file has a row for any of the images.
+    pub fn is_begun(&self) -> bool {
+        self.images.iter().any(|image| self.file.labels().row(&image.name).is_some())
+    }
+
     /// What all images are called, and how they are.
     pub fn overview(&self) -> Overview {
         let listed = |image: &Image| {

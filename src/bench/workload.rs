@@ -224,7 +224,7 @@ impl Workload {
                 let (everyone, labels) = ((0..settings.landmarks).collect(), labels(&dataset, &points));
                 let (single, crop) = (&config.single, &config.crop);
                 let mut training =
-                    SingleTraining::new(device, single, crop, &dataset, 0, everyone, labels, config.seed, 1.0)?;
+                    SingleTraining::new(device, single, crop, &dataset, 0, everyone, labels, config.seed)?;
                 work(named(training.trainer.program()), &mut |step| training.step(step).map(mean))
             }
             Self::Step(Kind::Fused) => {
@@ -239,7 +239,7 @@ impl Workload {
                 let dataset = Dataset::new(&images, config.local_side);
                 let (single, crop) = (&config.single, &config.crop);
                 let start = |(k, labels)| {
-                    SingleTraining::new(device, single, crop, &dataset, 0, vec![k], vec![labels], config.seed, 1.0)
+                    SingleTraining::new(device, single, crop, &dataset, 0, vec![k], vec![labels], config.seed)
                 };
                 let each = labels(&dataset, &points).into_iter().enumerate().map(start);
                 let mut each = each.collect::<Result<Vec<SingleTraining>>>()?;

@@ -47,6 +47,9 @@ pub fn run(args: Args) -> Result<u8> {
     }
     let images = paths.into_iter().zip(names).collect();
     let session = Session::new(images, args.landmarks.as_deref(), landmarks, &out)?;
+    if let Some(labels) = args.landmarks.filter(|_| !session.is_begun()) {
+        super::note(format!("{} names none of these images", labels.display()));
+    }
 
     let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).and_then(|l| Ok((l.local_addr()?, l)));
     let (address, listener) = bound.map_err(|e| Error::io(format!("port {}", args.port), "listen on", e))?;

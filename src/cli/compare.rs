@@ -13,7 +13,7 @@ use super::run_info::RunInfo;
 use crate::data::files::write_atomic;
 use crate::data::images::Image;
 use crate::data::inputs::expand_inputs;
-use crate::data::labels::formats::Images;
+use crate::data::labels::formats::{Images, refuse_existing};
 use crate::data::labels::{Labels, scale_spacing};
 use crate::eval::{Options, Spacing};
 use crate::learn::checkpoint::{CONFIG, RunDir};
@@ -57,10 +57,9 @@ pub fn run(args: Args) -> Result<u8> {
     watch_interrupts(args.compute.quiet);
     let Args { run, images, truth, length, out, compute } = args;
     let out = out.unwrap_or_else(|| run.join("compare"));
-    let spacing = |truth: &Labels| length.spacing(&Labels::default(), truth, |text| compute.note(text));
     compute.install(|| {
         let mut meter = compute.meter();
-        let result = compare(&run, &images, &truth, spacing, &out, &compute, &mut meter);
+        let result = compare(&run, &images, &truth, length, &out, &compute, &mut meter);
         meter.close();
         let (summary, table) = result?;
         if compute.json {
@@ -77,7 +76,7 @@ fn compare(
     run: &Path,
     inputs: &[String],
     truth_path: &Path,
-    spacing: impl FnOnce(&Labels) -> Spacing,
+    length: Length,
     out: &Path,
     compute: &super::Compute,
     observer: &mut dyn Observer,
@@ -90,12 +89,16 @@ fn compare(
     }
     let tables = Kind::ALL.map(|kind| format!("{}.csv", kind.name()));
     let files = ["report.html", "summary.json", "copy.csv"].into_iter().chain(tables.iter().map(String::as_str));
-    keep_inputs(files.map(|name| out.join(name)), paths.iter().map(PathBuf::as_path).chain([truth_path]))?;
+    let files: Vec<PathBuf> = files.map(|name| out.join(name)).collect();
+    keep_inputs(&files, paths.iter().map(PathBuf::as_path).chain([truth_path]))?;
+    if !out.join("summary.json").exists() {
+        refuse_existing(&files)?; // they are of no comparison
+    }
     let device = &compute.select()?;
     let start = Instant::now();
     let to = RunDir::create(out)?;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut known = compute.read_labels(truth_path, &Images::of_files(&paths))?.select(&info.landmarks);
+    let mut known = compute.read_labels(truth_path, &Images::of_files(&paths), length.spacing)?.select(&info.landmarks);
     // The template itself is no test: its truth was the training's one annotation.
     known.rows.retain(|row| row.image != info.template);
     let paths = paths.into_iter().filter(|path| known.row(&name(path)).is_some());
@@ -114,7 +117,8 @@ fn compare(
         return Err(Error::input(truth_path, "has no row for any of the images (the template does not count)"));
     }
 
-    let options = Options { spacing: spacing(&truth), truth_path: truth_path.into(), ..Options::default() };
+    let spacing = length.spacing(&Labels::default(), &truth, |text| compute.note(text));
+    let options = Options { spacing, truth_path: truth_path.into(), ..Options::default() };
     let template = info.images.iter().find(|image| image.name == info.template);
     let template = template.ok_or_else(|| Error::input(run.file(RunInfo::FILE), "does not list its own template"))?;
     let size = (template.width as f64, template.height as f64);

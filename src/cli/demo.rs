@@ -6,6 +6,7 @@ use super::run_info::RunInfo;
 use super::{pages, pseudo_labels};
 use crate::data::gray::GrayImage;
 use crate::data::images::write_png_gray;
+use crate::data::labels::formats::refuse_existing;
 use crate::data::labels::{LabelRow, Labels};
 use crate::data::phantom::{LANDMARKS, phantom};
 use crate::device::Device;
@@ -33,7 +34,7 @@ const TRUTH: &str = "truth.csv";
 fn config(seed: u64) -> Config {
     let mut config = Config { seed, ..Config::default() };
     config.matching.steps = 400;
-    // No fewer pixels than the single models see.
+    // No fewer pixels than a round of the single models sees.
     config.joint.steps = 440;
     config.joint.update.every = 40;
     config.single.rounds = vec![1.0; 2];
@@ -143,6 +144,9 @@ pub fn demo(out: &Path, device: &Device, seed: u64, observer: &mut dyn Observer)
         annotation: annotation.clone(),
         spacing: None,
     };
+    if !run.has(CONFIG) {
+        refuse_existing(&[TRUTH, "summary.json", "report.html"].map(|name| run.file(name)))?;
+    }
     let config = config(seed);
     config.validate()?;
     let toml = toml::to_string(&config).expect("settings are TOML");

@@ -44,7 +44,7 @@ pub struct Args {
 pub struct Length {
     /// Millimetres a pixel of the truth's images.
     #[arg(long, value_name = "MM", conflicts_with = "spacing_from")]
-    spacing: Option<f64>,
+    pub spacing: Option<f64>,
     /// Two landmarks of the truth, and how many millimetres they are apart in every image.
     #[arg(long, value_name = "A,B=MM", value_parser = spacing_from)]
     spacing_from: Option<Spacing>,
@@ -85,7 +85,7 @@ fn spacing_from(text: &str) -> Result<Spacing, String> {
 
 pub fn run(args: Args) -> Result<u8> {
     keep_inputs(&args.json, [&args.pred, &args.truth])?;
-    let (pred, truth) = read_both(&args.pred, &args.truth)?;
+    let (pred, truth) = read_both(&args.pred, &args.truth, args.length.spacing)?;
     let options = Options {
         spacing: args.length.spacing(&pred, &truth, super::note),
         thresholds: args.thresholds,
@@ -113,10 +113,10 @@ pub fn run(args: Args) -> Result<u8> {
 }
 
 /// The labels of both files, whatever their formats. A file that holds no image sizes is read with those of the other.
-fn read_both(pred: &Path, truth: &Path) -> Result<(Labels, Labels)> {
+fn read_both(pred: &Path, truth: &Path, spacing: Option<f64>) -> Result<(Labels, Labels)> {
     let (pred_file, truth_file) = (LabelFile::open(pred, None)?, LabelFile::open(truth, None)?);
     let read = |file: &LabelFile, path: &Path, images: &Images, of: &Path| {
-        let found = file.read(images, None)?;
+        let found = file.read(images, spacing)?;
         let assumed = (!file.format().holds.sizes).then(|| format!("image sizes are those of {}", of.display()));
         found.notes.iter().chain(&assumed).for_each(|note| super::note(format!("{}: {note}", path.display())));
         Ok::<_, Error>(found)

@@ -2,10 +2,10 @@
 
 use super::run_info::RunInfo;
 use crate::data::files::{read_capped, write_atomic};
-use crate::learn::checkpoint::{CONFIG, RunDir};
+use crate::learn::checkpoint::{CONFIG, MAX_BYTES, RunDir};
 use crate::learn::dataset::Dataset;
 use crate::learn::pipeline::{PROPOSALS, log_file, weights_file};
-use crate::learn::rounds::{Rounds, is_part_of, round_file};
+use crate::learn::rounds::{Part, Rounds, is_part_of, round_file};
 use crate::model::{Kind, Model};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -24,8 +24,6 @@ pub struct Args {
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
 }
-
-const MAX_BYTES: u64 = 16 << 30;
 
 pub fn run(args: Args) -> Result<u8> {
     let begun = args.out.join(RunInfo::FILE).is_file();
@@ -74,7 +72,10 @@ pub fn run(args: Args) -> Result<u8> {
             }
         }
         for name in parts {
-            files.insert(name.clone(), read_capped(from.file(name), MAX_BYTES)?);
+            let bytes = read_capped(from.file(name), MAX_BYTES)?;
+            serde_json::from_slice::<Part>(&bytes)
+                .map_err(|e| Error::input(from.file(name), format!("damaged: {e}; train this part again")))?;
+            files.insert(name.clone(), bytes);
         }
     }
     let to = RunDir::create(&args.out)?;

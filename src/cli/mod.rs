@@ -150,9 +150,9 @@ impl Compute {
         progress::Meter::new(if self.quiet { None } else { Some(self.progress) })
     }
 
-    /// Labels of any format; says what was left out or assumed.
-    pub fn read_labels(&self, path: &Path, images: &Images) -> Result<Labels> {
-        let found = LabelFile::open(path, None)?.read(images, None)?;
+    /// Labels of any format; says what was left out or assumed. The spacing, millimetres a pixel, is for formats in millimetres.
+    pub fn read_labels(&self, path: &Path, images: &Images, spacing: Option<f64>) -> Result<Labels> {
+        let found = LabelFile::open(path, None)?.read(images, spacing)?;
         found.notes.iter().for_each(|note| self.note(format!("{}: {note}", path.display())));
         Ok(found.labels)
     }

@@ -3,10 +3,10 @@
 use super::contest::{Contender, Named};
 use crate::data::files::write_atomic;
 use crate::data::labels::{LabelRow, Labels, scale_point};
+use crate::data::point::distance;
 use crate::learn::checkpoint::{RunDir, StageLog};
 use crate::learn::labels::{Positions, UpdateLog};
 use crate::learn::pipeline::{log_file, weights_file};
-use crate::learn::shape::distance;
 use crate::model::{Kind, Model};
 use crate::report::overlay::{OverlayPoint, overlay, png_bytes};
 use crate::report::{Curve, GalleryItem, LossCurves, PseudoLabels, Report, Trajectories, Trajectory};

@@ -109,7 +109,7 @@ fn train(args: &Args) -> Result<u8> {
     let (paths, template) = inputs(&args.images, &args.template)?;
     let names = super::file_names(&paths)?;
     let known = Images::of_files(&paths).with_sole(&names[template]);
-    let labels = args.compute.read_labels(&args.landmarks, &known)?;
+    let labels = args.compute.read_labels(&args.landmarks, &known, args.spacing)?;
     labels.template(&args.landmarks, &names[template])?;
     let run = RunDir::create(&args.out)?;
     let images = super::read_images(&paths)?;
@@ -120,11 +120,12 @@ fn train(args: &Args) -> Result<u8> {
         Task { landmarks: labels.names, template, template_name: names[template].clone(), annotation, spacing, images };
     let info = RunInfo::new(&task, &names);
     info.check(&run)?;
+    let others = args.from.iter().map(|folder| related(folder, &info, &args.out)).collect::<Result<Vec<_>>>()?;
     let device = args.compute.select()?;
     info.write(&run, &config)?;
     let mut meter = args.compute.meter();
     let mut pipeline = Pipeline::new(&task, config, &device, &run, &mut meter);
-    inherit(args, &mut pipeline, &info, &kinds)?;
+    inherit(args, &mut pipeline, &info, &others, &kinds)?;
     let trained = match &args.part {
         Some(Part(landmarks)) => pipeline.train_part(landmarks.clone()),
         None => pipeline.train(&kinds),
@@ -156,6 +157,10 @@ fn settings(args: &Args) -> Result<Config> {
         let cause = format!("holds weights but no {} that says of what; train into another --out", RunInfo::FILE);
         return Err(Error::input(&args.out, cause));
     }
+    if weights && !held {
+        let cause = "is missing, and with it what the weights beside it were trained with; put it back, or train into another --out";
+        return Err(Error::input(path, cause));
+    }
     if !path.exists() {
         return args.settings.apply(Config::default());
     }
@@ -170,13 +175,18 @@ fn settings(args: &Args) -> Result<Config> {
     }
 }
 
-/// Takes over what other runs have; says so.
-fn inherit(args: &Args, pipeline: &mut Pipeline, info: &RunInfo, kinds: &[Kind]) -> Result<()> {
-    for folder in &args.from {
-        let other = RunInfo::read(folder)?;
-        if let Some(what) = other.difference_of_images(info) {
-            return Err(Error::input(folder, format!("is of another {what} than {}", args.out.display())));
-        }
+/// Another run, on the same images as that of `info` in the folder `out`.
+fn related(folder: &Path, info: &RunInfo, out: &Path) -> Result<RunInfo> {
+    let other = RunInfo::read(folder)?;
+    match other.difference_of_images(info) {
+        Some(what) => Err(Error::input(folder, format!("is of another {what} than {}", out.display()))),
+        None => Ok(other),
+    }
+}
+
+/// Takes over what the other runs of `args.from` have; says so.
+fn inherit(args: &Args, pipeline: &mut Pipeline, info: &RunInfo, others: &[RunInfo], kinds: &[Kind]) -> Result<()> {
+    for (folder, other) in args.from.iter().zip(others) {
         let known = |kind: &Kind| *kind == Kind::Match || other.difference(info).is_none();
         let kinds: Vec<Kind> = kinds.iter().copied().filter(known).collect();
         let taken: Vec<&str> = pipeline.inherit(&RunDir::open(folder), &kinds)?.into_iter().map(Kind::name).collect();

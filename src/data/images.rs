@@ -133,7 +133,7 @@ fn is_dicom(bytes: &[u8]) -> bool {
 }
 
 /// Whether a file is DICOM, by its first bytes; one that cannot be read is not.
-pub(super) fn begins_as_dicom(path: &Path) -> bool {
+pub(crate) fn begins_as_dicom(path: &Path) -> bool {
     let mut first = [0; 132];
     File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok() && is_dicom(&first)
 }

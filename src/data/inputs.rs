@@ -97,7 +97,12 @@ fn push_input(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         let hidden = name.starts_with('.'); // such as macOS's `._1.jpg`
         let known = file.extension().is_some_and(|e| EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known)));
         // DICOM files go by any name, but the one of that name lists others.
-        if !hidden && file.is_file() && (known || (name != "DICOMDIR" && begins_as_dicom(&file))) {
+        let is_image = match file.is_file() {
+            true => known || (name != "DICOMDIR" && begins_as_dicom(&file)),
+            // A link to nothing: whoever reads it will say so.
+            false => known && !file.exists(),
+        };
+        if !hidden && is_image {
             files.push(file);
         }
     }
@@ -132,6 +137,11 @@ mod tests {
         assert_eq!(names(&[arg("*.png"), arg("b.png"), arg("./b.png"), arg("notes.txt")]), ["b.png", "notes.txt"]);
         assert_eq!(names(&[arg("[1].tif")]), ["[1].tif"], "an existing file is not a pattern");
         assert_eq!(names(&[arg("?.png")]), ["b.png"]);
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("gone.png", folder.0.join("scans/link.png")).unwrap();
+            assert!(names(&[arg("scans")]).contains(&"link.png".into()), "a link to nothing is not passed over");
+        }
         for (argument, expected) in [
             (arg("none.png"), "cannot read"),
             (arg("*.gif"), "no file matches this pattern"),

@@ -10,6 +10,11 @@ pub fn scale_point(p: Point, from: (f64, f64), to: (f64, f64)) -> Point {
     [(p[0] + 0.5) * (to.0 / from.0) - 0.5, (p[1] + 0.5) * (to.1 / from.1) - 0.5]
 }
 
+/// Euclidean distance.
+pub fn distance(p: Point, q: Point) -> f64 {
+    (p[0] - q[0]).hypot(p[1] - q[1])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::data::labels::{LabelRow, Labels, PixelSpacing, same_shape, scale_point, scale_spacing};
+use crate::data::point::distance;
 use crate::error::{Error, Result};
 use crate::nearest::nearest;
 pub use metrics::Stats;
@@ -293,10 +294,6 @@ pub fn stated_spacings<'a>(pred: &Labels, truth: &'a Labels) -> Vec<(&'a str, Op
 
 fn stated(truth: &LabelRow, pred: Option<&LabelRow>) -> Option<PixelSpacing> {
     truth.spacing.or_else(|| pred.and_then(|p| Some(scale_spacing(p.spacing?, p.size(), truth.size()))))
-}
-
-fn distance(a: [f64; 2], b: [f64; 2]) -> f64 {
-    (a[0] - b[0]).hypot(a[1] - b[1])
 }
 
 impl Evaluation {

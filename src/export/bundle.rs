@@ -185,7 +185,7 @@ fn description(model: &Model) -> Value {
     let (header, config) = (&model.header, &model.header.config);
     let shape = |shape: &ShapeModel| {
         json!({
-            "mean": shape.mean, "covariance": shape.covariance, "sigma": shape.sigma, "noise": shape.noise,
+            "mean": shape.mean, "covariance": shape.covariance, "noise": shape.noise,
             "apart": shape.apart, "tolerance": TOLERANCE / config.shape.noise,
             "outlier": OUTLIER, "doubt": DOUBT, "own": shape.own, "least": LEAST, "rounds": ROUNDS,
         })

@@ -201,7 +201,12 @@ impl RunDir {
 
     /// What the stages took so far.
     pub fn times(&self) -> Result<BTreeMap<String, StageTime>> {
-        if self.has(TIMES) { self.read_json(TIMES) } else { Ok(BTreeMap::new()) }
+        if !self.has(TIMES) {
+            return Ok(BTreeMap::new());
+        }
+        let path = self.file(TIMES);
+        serde_json::from_slice(&read_capped(&path, 1 << 20)?)
+            .map_err(|e| Error::input(&path, format!("{e}; delete it: it only says what stages took")))
     }
 
     /// Adds to what a stage took.

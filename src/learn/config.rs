@@ -35,9 +35,11 @@ pub enum InitialLabels {
 pub struct Config {
     /// Seed of everything random.
     pub seed: u64,
-    /// Longer side of the images that are matched and that the joint baseline sees, pixels.
+    /// Longer side of the images that are matched and that the joint baseline sees, pixels; at most half of the largest image's, and
+    /// up to 5 % less where frames are then less padded.
     pub global_side: usize,
-    /// Longer side of the images that crops are cut from, pixels; never more than the largest image has.
+    /// Longer side of the images that crops are cut from, pixels; never more than the largest image has, and up to 5 % less where
+    /// frames are then less padded.
     pub local_side: usize,
     /// First pseudo-labels.
     pub initial_labels: InitialLabels,
@@ -200,9 +202,11 @@ impl Config {
         optimizer("joint", &joint.optimizer)?;
         augment("joint", &joint.augment)?;
 
-        whole("single.rounds", single.rounds.len(), 1..=100)?;
         single.rounds.iter().try_for_each(|&pixel| real("single.rounds", pixel, 0.1..=10.0))?;
-        real("single.rounds", *single.rounds.last().unwrap_or(&1.0), 1.0..=1.0)?;
+        if single.rounds.len() > 100 || single.rounds.last() != Some(&1.0) {
+            let cause = "from 1 to 100 rounds are needed, the last of them 1";
+            return Err(Fault { key: "single.rounds".into(), cause: cause.into() });
+        }
         whole("single.steps", single.steps, STEPS)?;
         whole("single.batch", single.batch, BATCH)?;
         whole("single.template", single.template, 0..=single.batch)?;
@@ -293,6 +297,8 @@ mod tests {
         assert_eq!(message, "config: single.template: 17 is not between 0 and 16");
         assert!(fault(|c| c.crop.side = 66).contains("crop.side: 66 is not a multiple of 4, as 3 levels need"));
         assert!(fault(|c| c.matching.channels = vec![16]).contains("match.channels: 1 levels"));
+        assert!(fault(|c| c.single.rounds.clear()).contains("single.rounds: from 1 to 100 rounds are needed"));
+        assert!(fault(|c| c.single.rounds.push(2.0)).contains("the last of them 1"));
         assert!(fault(|c| c.crop.channels.clear()).contains("crop.channels: 0 levels"));
         assert!(fault(|c| c.joint.channels[1] = 6).contains("joint.channels: 6 is not a multiple of 4"));
         assert!(fault(|c| c.fuse.optimizer.lr = f64::NAN).contains("fuse.optimizer.lr: NaN is not"));

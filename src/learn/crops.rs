@@ -10,6 +10,7 @@ pub use batch::{Batch, Labelled};
 use super::augment::{Augment, Point, View};
 use super::dataset::Dataset;
 use crate::Result;
+use crate::data::point::distance;
 use crate::device::Executor;
 use crate::kernel::softmax::Target;
 use crate::kernel::warp::FIELDS;
@@ -57,7 +58,7 @@ impl CropConfig {
         UNetConfig { channels: self.channels.clone(), heads: vec![(0, 1)] }
     }
 
-    /// Records the model on a table of crops `[k, n, 1, 1, 16]`; returns the crops and the logits `[k, n, side, side, 1]`.
+    /// Records the model on crops `[k, n, side, side, 1]`; returns the logits, of the same shape.
     pub fn record(&self, tape: &mut Tape, region: Region, extents: Extents, crops: Var) -> Result<Var> {
         let net = UNet::declare(tape, region, &self.unet(), extents);
         Ok(net.forward(tape, crops)?[0])
@@ -238,7 +239,7 @@ pub const VIEWS: [(f64, f64, f64, f64); 5] = [
 fn combine(seen: &[Sight]) -> Sight {
     let n = seen.len() as f64;
     let mean = [0, 1].map(|axis| seen.iter().map(|s| s.point[axis]).sum::<f64>() / n);
-    let square = seen.iter().map(|s| super::shape::distance(s.point, mean).powi(2)).sum::<f64>() / n;
+    let square = seen.iter().map(|s| distance(s.point, mean).powi(2)).sum::<f64>() / n;
     let average = |f: fn(&Sight) -> f64| seen.iter().map(f).sum::<f64>() / n;
     Sight { point: mean, peak: average(|s| s.peak), spread: average(|s| s.spread), disagreement: square.sqrt() }
 }

@@ -1,8 +1,8 @@
 //! Stage 3, fuse: "landmarks are alike". One crop model with shared convolutions, and adapters, norms and heads of each
 //! landmark's own, distilled from the single models.
 //!
-//! Shared and private parameters train together; then the shared ones are frozen and each landmark's own train on, where by
-//! construction no landmark can disturb another.
+//! Shared and private parameters train together; then the shared ones are frozen, at their average, and each landmark's own train
+//! on, where by construction no landmark can disturb another.
 
 #[cfg(feature = "train")]
 mod training;

@@ -4,9 +4,9 @@
 use super::augment::Point;
 use super::crops::Sight;
 use super::dataset::Dataset;
-use super::shape::distance;
 use super::shape_model::ShapeModel;
 use super::updates::Gates;
+use crate::data::point::distance;
 use serde::{Deserialize, Serialize};
 
 /// One landmark's pseudo-labels over the images of a data set, in pixels of the local resolution.
@@ -18,7 +18,8 @@ pub struct PseudoLabels {
     pub weights: Vec<f64>,
     /// How far the arrangement of all landmarks bears each out, in [0, 1]: its share in the weight, whatever updates say.
     pub trust: Vec<f64>,
-    /// Where all matched landmarks together put this one, where that is known: the shape gate compares with it.
+    /// Where all landmarks together put this one, where that is known: the arrangement of the matches, and from the second round
+    /// on the shape model. The shape gate compares with it.
     pub expected: Vec<Option<Point>>,
 }
 
@@ -43,9 +44,6 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// All.
-    pub const ALL: [Self; 5] = [Self::Template, Self::Accepted, Self::Spread, Self::Shape, Self::Step];
-
     /// Its letter in [`UpdateLog::outcomes`].
     pub fn letter(self) -> char {
         match self {
@@ -204,6 +202,7 @@ pub fn settle(labels: &mut [PseudoLabels], dataset: &Dataset, template: usize, m
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::learn::single::SingleConfig;
 
     fn sight(point: Point) -> Sight {
         Sight { point, peak: 0.5, spread: 1.0, disagreement: 0.0 }
@@ -262,7 +261,11 @@ mod tests {
     fn long_logs_are_thinned_and_end_with_the_last_update() {
         let logged =
             |count: usize, images: usize| (0..count).filter(|&i| is_logged(i, count, images)).collect::<Vec<_>>();
-        assert_eq!(logged(14, 150).len(), 14, "what the defaults have");
+        assert_eq!(logged(14, 150).len(), 14);
+        let defaults = SingleConfig::default();
+        let updates = defaults.update.before(defaults.steps, defaults.steps);
+        let of_150 = logged(updates, 150 * defaults.rounds.len());
+        assert_eq!(of_150, [1, 4, 7, 10, 13], "what the defaults have of a round");
         assert_eq!(logged(7, 1000), [0, 3, 6]);
         assert_eq!(logged(5, 1 << 20), [4]);
         assert_eq!(logged(1, 0), [0]);

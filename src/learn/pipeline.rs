@@ -181,6 +181,7 @@ impl<'a> Pipeline<'a> {
     /// # Errors
     /// [`Error::Input`] if weights in the folder are not those of this task and these settings.
     pub fn train(&mut self, stages: &[Kind]) -> Result<()> {
+        self.run.times()?; // or hours of training would end in its error
         for kind in Kind::ALL {
             let path = self.run.file(&weights_file(kind));
             if path.is_file() && Model::read(&path)?.header != self.header(kind) {
@@ -369,7 +370,10 @@ impl<'a> Pipeline<'a> {
         if round == self.config.single.rounds.len() {
             return Ok(());
         }
-        self.train_round(round, landmarks)?;
+        let start = Instant::now();
+        let trained = self.train_round(round, landmarks);
+        self.run.add_time(Kind::Single.name(), start.elapsed().as_secs_f64(), &self.device.name())?;
+        trained?;
         self.run.clear_checkpoint(Kind::Single.name())
     }
 
@@ -388,17 +392,25 @@ impl<'a> Pipeline<'a> {
         let cut = |gap: Range<usize>| gap.clone().step_by(size).map(move |start| start..(start + size).min(gap.end));
         let groups: Vec<Range<usize>> = gaps.into_iter().flat_map(cut).collect();
         let (count, rounds) = (groups.len(), config.rounds.len());
+        // Coarse crops are of smaller images, whose pixels are means of all that they cover.
+        let side = (self.config.local_side as f64 / config.rounds[round]).round() as usize;
+        let other = (side != self.config.local_side).then(|| Dataset::new(&self.task.images, side));
+        let dataset = other.as_ref().unwrap_or(&self.local);
+        let moved = |labels: Vec<PseudoLabels>, from: &Dataset, to: &Dataset| match other {
+            Some(_) => labels.iter().map(|labels| labels.to_dataset(from, to)).collect(),
+            None => labels,
+        };
         for (index, group) in groups.into_iter().enumerate() {
             let (members, labels) = (group.clone().collect(), labels[group.clone()].to_vec());
-            let pixel = config.rounds[round];
-            let mut stage =
-                SingleTraining::new(self.device, config, crop, &self.local, template, members, labels, seed, pixel)?;
+            let labels = moved(labels, &self.local, dataset);
+            let mut stage = SingleTraining::new(self.device, config, crop, dataset, template, members, labels, seed)?;
             let at = [round, group.start, group.len()];
             let turn = Turn { at, index: round * count + index, count: rounds * count };
             let none = |_: usize, _: &mut Trainer| Ok(());
             let (run, steps) = (self.run, config.steps);
             let log = drive(run, self.observer, &self.config, Kind::Single, turn, steps, &mut stage, none)?;
-            let part = Part { net: stage.trainer.executor.read(Region::Ema)?, labels: stage.labels, log };
+            let labels = moved(stage.labels, dataset, &self.local);
+            let part = Part { net: stage.trainer.executor.read(Region::Ema)?, labels, log };
             self.rounds().keep(round, &group, &part)?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! The arrangement of landmarks: similarity transforms between point sets.
 
-use super::augment::Point;
+use crate::data::point::{Point, distance};
 
 /// A similarity transform `p -> [a -b; b a] p + t`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,11 +57,6 @@ impl Similarity {
         }
         fit
     }
-}
-
-/// Euclidean distance.
-pub fn distance(p: Point, q: Point) -> f64 {
-    (p[0] - q[0]).hypot(p[1] - q[1])
 }
 
 #[cfg(test)]

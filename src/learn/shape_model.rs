@@ -8,15 +8,16 @@
 //! E[x | v] = S (S + noise^2 diag(1 / w))^-1 v
 //! ```
 //!
-//! A landmark's weight `w` falls with its residual `r` as `1 / (1 + (r / (4 sigma))^2)^2` (Geman and McClure 1985), first about
-//! the mean shape, then about `x`, and `S` is the covariance of shapes in
+//! A landmark's weight `w` falls with its residual `r` as `1 / (1 + (r / (4 noise))^2)^2` (Geman and McClure 1985), first about
+//! the mean shape, where what the landmark varies by counts as noise, then about `x`, and `S` is the covariance of shapes in
 //! which doubted landmarks are filled in from the others. No truth is read: only that most landmarks of most images are right.
 //!
 //! To what shapes were seen to vary by, `S` adds a smooth deformation (a Gaussian process, `SMOOTH`): a jaw that opens farther
 //! than any that was seen takes its landmarks with it, which are not wrong; one that goes its way alone is.
 
 use super::augment::Point;
-use super::shape::{Similarity, distance};
+use super::shape::Similarity;
+use crate::data::point::distance;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the shape model.
@@ -35,10 +36,9 @@ impl Default for ShapeConfig {
     }
 }
 
-/// Residual, in sigmas, at which a landmark's say in the shape is quartered.
+/// Residual, in noises, at which a landmark's say in the shape is quartered.
 pub(crate) const OUTLIER: f64 = 4.0;
-/// Residual, in sigmas, at which a point is half believed; nearer, it soon is wholly (by the fourth power), so that landmarks which
-/// vary by themselves, as fingers do, hardly move.
+/// Residual, in noises, at which a point is half believed; nearer, it soon is wholly (by the fourth power).
 pub(crate) const DOUBT: f64 = 5.0;
 /// How far a point that agrees moves towards what the shape of all says, were the covariance not estimated from few shapes.
 const LEAN: f64 = 1.0 / 3.0;
@@ -58,8 +58,6 @@ pub struct ShapeModel {
     pub mean: Vec<Point>,
     /// `S`, smooth deformation and all, row after row: `2 K x 2 K`, x before y.
     pub covariance: Vec<f64>,
-    /// Each landmark's usual residual, pixels of the frame.
-    pub sigma: Vec<f64>,
     /// Standard deviation of a good label's error, pixels of the frame.
     pub noise: f64,
     /// How far each landmark is from where all others put it, root mean square, pixels of the frame: what of `S` they do not explain.
@@ -84,7 +82,7 @@ pub struct Settled {
 
 impl ShapeModel {
     /// Of what was learned from so many shapes before. Where the covariance is none, `apart` holds what is not a number.
-    pub fn new(mean: Vec<Point>, covariance: Vec<f64>, sigma: Vec<f64>, noise: f64, shapes: usize) -> Self {
+    pub fn new(mean: Vec<Point>, covariance: Vec<f64>, noise: f64, shapes: usize) -> Self {
         let n = 2 * mean.len();
         let mut factor = covariance.clone();
         (0..n).for_each(|i| factor[i * (n + 1)] += noise * noise);
@@ -99,15 +97,15 @@ impl ShapeModel {
         let apart = (0..n).step_by(2).map(left_open).map(|v| if v < 0.0 { 0.0 } else { v.sqrt() }).collect();
         // The inverse of a covariance of n numbers a shape is too large, on average, by the inverse of this (Hartlap et al. 2007).
         let certain = (shapes as f64 - n as f64 - 2.0) / (shapes as f64 - 1.0);
-        Self { mean, covariance, sigma, noise, apart, own: 1.0 - LEAN * certain.max(0.0) }
+        Self { mean, covariance, noise, apart, own: 1.0 - LEAN * certain.max(0.0) }
     }
 
     /// Learns from `shapes[image][landmark]` with weights in [0, 1]; `template` is the annotated shape, whose pixels become the
     /// frame, and `noise` is in its pixels. Images may differ in size.
     pub fn learn(template: &[Point], shapes: &[Vec<Point>], weights: &[Vec<f64>], noise: f64) -> Self {
         let (k, n) = (template.len(), shapes.len());
-        let (covariance, sigma, apart) = (vec![0.0; 4 * k * k], vec![noise; k], Vec::new());
-        let mut model = Self { mean: template.to_vec(), covariance, sigma, noise, apart, own: 1.0 };
+        let (covariance, apart) = (vec![0.0; 4 * k * k], Vec::new());
+        let mut model = Self { mean: template.to_vec(), covariance, noise, apart, own: 1.0 };
         let mut current = weights.to_vec();
         let mut seen = vec![vec![0.0; 2 * k]; n];
         let mut hidden = seen.clone();
@@ -126,6 +124,12 @@ impl ShapeModel {
                     let weighted = aligned.iter().zip(&current).map(|(p, w)| w[landmark] * p[landmark][axis]);
                     weighted.sum::<f64>() / total
                 });
+            }
+            // Fits of shapes that vary are smaller than what they are fitted to: the mean keeps the template's size.
+            let (middle, size) = (centre(&model.mean), radius(&model.mean));
+            let grow = if size > 1e-9 { radius(template) / size } else { 1.0 };
+            for p in &mut model.mean {
+                *p = [0, 1].map(|axis| middle[axis] + grow * (p[axis] - middle[axis]));
             }
             for (seen, aligned) in seen.iter_mut().zip(&aligned) {
                 *seen = model.centred(aligned);
@@ -149,22 +153,20 @@ impl ShapeModel {
                     seen.iter().zip(&hidden).map(|(seen, hidden)| residual(seen, hidden, landmark)).collect();
                 let mut sorted = residuals.clone();
                 sorted.sort_by(f64::total_cmp);
-                model.sigma[landmark] = sorted.get(n / 2).copied().unwrap_or(0.0).max(noise);
+                // About the mean, what a landmark varies by is no fault of a shape.
+                let usual = sorted.get(n / 2).copied().unwrap_or(0.0).max(noise);
                 for ((current, weights), r) in current.iter_mut().zip(weights).zip(&residuals) {
-                    current[landmark] = weights[landmark] * say(r / model.sigma[landmark], OUTLIER).powi(2);
+                    current[landmark] = weights[landmark] * say(r / usual, OUTLIER).powi(2);
                 }
             }
         }
         model.smooth();
-        Self::new(model.mean, model.covariance, model.sigma, noise, n)
+        Self::new(model.mean, model.covariance, noise, n)
     }
 
     /// Lets neighbours move together.
     fn smooth(&mut self) {
-        let n = self.mean.len() as f64;
-        let middle = [0, 1].map(|axis| self.mean.iter().map(|p| p[axis]).sum::<f64>() / n);
-        let size = (self.mean.iter().map(|&p| distance(p, middle).powi(2)).sum::<f64>() / n).sqrt();
-        let (variance, reach) = ((SMOOTH * self.noise).powi(2), (REACH * size).max(self.noise));
+        let (variance, reach) = ((SMOOTH * self.noise).powi(2), (REACH * radius(&self.mean)).max(self.noise));
         for (row, p) in self.covariance.chunks_exact_mut(4 * self.mean.len()).zip(&self.mean) {
             let (of_x, of_y) = row.split_at_mut(2 * self.mean.len());
             for (l, &q) in self.mean.iter().enumerate() {
@@ -185,7 +187,7 @@ impl ShapeModel {
         let mut hidden = vec![0.0; 2 * k];
         for round in 0..=ROUNDS {
             for landmark in 0..k {
-                let usual = if round == 0 { self.variation(landmark) } else { self.sigma[landmark] };
+                let usual = if round == 0 { self.variation(landmark) } else { self.noise };
                 current[landmark] =
                     weights[landmark] * say(residual(&seen, &hidden, landmark) / usual, OUTLIER).powi(2);
             }
@@ -196,7 +198,7 @@ impl ShapeModel {
         let back = fit.inverse();
         let place = |k: usize, v: [f64; 2]| back.apply([self.mean[k][0] + v[0], self.mean[k][1] + v[1]]);
         let residuals: Vec<f64> = (0..k).map(|k| residual(&seen, &hidden, k)).collect();
-        let trust: Vec<f64> = residuals.iter().zip(&self.sigma).map(|(r, sigma)| trust(r / sigma)).collect();
+        let trust: Vec<f64> = residuals.iter().map(|r| trust(r / self.noise)).collect();
         let blend = |k: usize, axis: usize| {
             let own = self.own * trust[k];
             own * seen[2 * k + axis] + (1.0 - own) * hidden[2 * k + axis]
@@ -212,7 +214,7 @@ impl ShapeModel {
     /// How far a landmark usually is from its mean, pixels of the frame.
     pub(crate) fn variation(&self, landmark: usize) -> f64 {
         let variance = |i: usize| self.covariance[i * (2 * self.mean.len() + 1)].max(0.0);
-        (variance(2 * landmark) + variance(2 * landmark + 1) + self.sigma[landmark].powi(2)).sqrt()
+        (variance(2 * landmark) + variance(2 * landmark + 1) + self.noise.powi(2)).sqrt()
     }
 
     fn centred(&self, aligned: &[Point]) -> Vec<f64> {
@@ -240,14 +242,24 @@ impl ShapeModel {
     }
 }
 
-/// How much a landmark whose residual is `r` sigmas is believed: half at `half` of them.
+/// How much a landmark whose residual is `r` noises is believed: half at `half` of them.
 fn say(r: f64, half: f64) -> f64 {
     1.0 / (1.0 + (r / half).powi(2))
 }
 
-/// How far a point whose residual is `r` sigmas is believed.
+/// How far a point whose residual is `r` noises is believed.
 fn trust(r: f64) -> f64 {
     1.0 / (1.0 + (r / DOUBT).powi(4))
+}
+
+fn centre(points: &[Point]) -> Point {
+    [0, 1].map(|axis| points.iter().map(|p| p[axis]).sum::<f64>() / points.len() as f64)
+}
+
+/// Root mean square distance of points from their middle.
+fn radius(points: &[Point]) -> f64 {
+    let middle = centre(points);
+    (points.iter().map(|&p| distance(p, middle).powi(2)).sum::<f64>() / points.len() as f64).sqrt()
 }
 
 fn residual(seen: &[f64], hidden: &[f64], landmark: usize) -> f64 {
@@ -315,6 +327,16 @@ mod tests {
     }
 
     #[test]
+    fn the_mean_keeps_the_size_of_the_template() {
+        let mut random = Stream::new(3, &[2]);
+        let template: Vec<Point> = (0..8).map(|k| [f64::from(k % 3) * 40.0, f64::from(k / 3) * 50.0]).collect();
+        let mut vary = |p: &Point| p.map(|v| v + random.range(-25.0, 25.0));
+        let shapes: Vec<Vec<Point>> = (0..60).map(|_| template.iter().map(&mut vary).collect()).collect();
+        let model = ShapeModel::learn(&template, &shapes, &vec![vec![1.0; 8]; 60], 2.0);
+        assert!((radius(&model.mean) / radius(&template) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
     fn outliers_are_pulled_to_where_the_others_put_them() {
         let (truth, seen) = shapes(60);
         let weights = vec![vec![1.0; 8]; 60];
@@ -329,7 +351,7 @@ mod tests {
 
     #[test]
     fn what_agrees_leans_on_the_shape_and_not_on_one_of_few() {
-        let own = |shapes: usize| ShapeModel::new(vec![[0.0; 2]; 2], vec![0.0; 16], vec![1.0; 2], 1.0, shapes).own;
+        let own = |shapes: usize| ShapeModel::new(vec![[0.0; 2]; 2], vec![0.0; 16], 1.0, shapes).own;
         assert_eq!([1, 2, 6].map(own), [1.0; 3]);
         assert!((own(8) - (1.0 - LEAN * 2.0 / 7.0)).abs() < 1e-12 && (own(1_000_000) - 1.0 + LEAN).abs() < 1e-4);
 
@@ -373,7 +395,7 @@ mod tests {
                 _ => 0.0,
             };
             let covariance = (0..36).map(|at| covariance(at / 6, at % 6)).collect();
-            ShapeModel::new(vec![[0.0; 2]; 3], covariance, vec![1.0; 3], 1.0, 100).apart[1]
+            ShapeModel::new(vec![[0.0; 2]; 3], covariance, 1.0, 100).apart[1]
         };
         // Alone: the variances of x and y. With two others of covariance 3, seen with an error of 1: 4 - [3 3] [5 3; 3 5]^-1 [3; 3] each.
         assert!((apart(0.0).powi(2) - 8.0).abs() < 1e-9);

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct SingleConfig {
     /// Rounds: in each the models are trained from their start, on the labels that the last left, and a pixel of their crops
-    /// covers so many pixels of the local resolution. Coarse models see more of an image and tell what looks alike apart; those
+    /// is so many pixels of the local resolution wide. Coarse models see more of an image and tell what looks alike apart; those
     /// of the last round, 1, detect.
     pub rounds: Vec<f64>,
     /// Training steps of a round.

@@ -193,6 +193,13 @@ fn settings() {
         &["nowhere: holds no run to go on with; leave --resume out to begin one"],
     );
     assert!(!f.root.join("nowhere").exists());
+    std::fs::create_dir_all(f.root.join("bare")).unwrap();
+    for name in ["match.safetensors", "run.json"] {
+        std::fs::copy(f.root.join("trained").join(name), f.root.join("bare").join(name)).unwrap();
+    }
+    refused(f.train("bare", &["--resume"]), 3, &["bare/config.toml: is missing", "put it back"]);
+    refused(f.train("slip", &["--from", "nothere"]), 3, &["nothere: not a run"]);
+    assert!(!f.root.join("slip/run.json").exists(), "a slip of the pen begins no run");
     let both = f.train("trained", &["--resume", "--stages", "single", "--part", "0..1"]);
     assert!(both.status.code() == Some(2) && stderr(&both).contains("cannot be used with"), "{}", stderr(&both));
     refused(f.train("x", &["--stages", "fuse"]), 2, &["stage `fused` needs stage `single`"]);

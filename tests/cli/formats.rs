@@ -125,6 +125,10 @@ fn trained_and_compared_with() {
     let done = ok(f.train("of-slicer", &["--landmarks", "F.mrk.json", "--stages", "match"]));
     assert!(stderr(&done).contains("F.mrk.json: a pixel is taken for 1 mm"), "{}", stderr(&done));
     assert_eq!(annotation("of-slicer"), annotation("trained"));
+    ok(convert(&["template.csv", "half.mrk.json", "--spacing", "0.5", "--quiet"]));
+    let done = ok(f.train("of-half", &["--landmarks", "half.mrk.json", "--spacing", "0.5", "--stages", "match"]));
+    assert!(!stderr(&done).contains("for 1 mm"), "{}", stderr(&done));
+    assert_eq!(annotation("of-half"), annotation("trained"));
 
     ok(f.detect(&["images", "--out", "seen.csv", "--quiet"]));
     ok(convert(&["truth.csv", "truth-coco.json", "--to", "coco", "--quiet"]));
@@ -139,6 +143,19 @@ fn trained_and_compared_with() {
     // Slicer's files hold no scores, of which the last line tells.
     let unscored = expected.split_once("\nscores: MRE ").expect("scores are told of").0;
     assert_eq!(stdout(&ok(eval("seen-slicer", "truth.csv"))).trim_end(), unscored);
+    // In millimetres: of the option, or of what the other file states.
+    ok(convert(&["truth.csv", "truth-half", "--to", "slicer", "--spacing", "0.5", "--quiet"]));
+    let in_mm = |truth: &str| {
+        let done = ok(onemark(&["eval", "--pred", "seen.csv", "--truth", truth, "--spacing", "0.5"]));
+        assert!(!stderr(&done).contains("for 1 mm"), "{}", stderr(&done));
+        stdout(&done)
+    };
+    assert_eq!(in_mm("truth-half"), in_mm("truth.csv"));
+    let mut stating = Labels::read(f.path("seen.csv")).unwrap();
+    stating.rows.iter_mut().for_each(|row| row.spacing = Some([0.5, 0.5]));
+    stating.write(f.path("stating.csv")).unwrap();
+    let of_rows = eval("stating.csv", "truth-half");
+    assert_eq!(stdout(&ok(of_rows)), stdout(&ok(eval("stating.csv", "truth.csv"))));
     let neither = eval("seen-slicer", "truth-slicer");
     assert!(stderr(&neither).contains("holds no size of image \"p0\"; say where"), "{}", stderr(&neither));
     std::fs::remove_file(f.root.join("seen-slicer/p3.mrk.json")).unwrap();

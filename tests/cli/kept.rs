@@ -57,6 +57,14 @@ fn outputs_that_are_inputs_are_refused() {
     is_input(&["export", "--weights", w, "--format", "onnx", "--out", w], w);
     assert!(read() == before);
 
+    // Nor what is of another program in a folder that gets a table of files.
+    std::fs::create_dir_all(f.root.join("kept/mine")).unwrap();
+    std::fs::write(f.root.join("kept/mine/truth.csv"), "mine").unwrap();
+    std::fs::write(f.root.join("kept/mine/fused.csv"), "mine").unwrap();
+    refused(compare("truth.csv", "kept/mine"), 3, &["kept/mine/fused.csv: is there already"]);
+    refused(onemark(&["demo", "--out", "kept/mine", "--quiet"]), 3, &["kept/mine/truth.csv: is there already"]);
+    assert_eq!(std::fs::read_to_string(f.root.join("kept/mine/truth.csv")).unwrap(), "mine");
+
     let report = std::fs::read(f.path("trained/report.html")).unwrap();
     refused(compare("truth.csv", "trained"), 3, &["trained: holds a run, whose report would be replaced"]);
     assert!(std::fs::read(f.path("trained/report.html")).unwrap() == report);

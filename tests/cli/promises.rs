@@ -259,6 +259,12 @@ fn parts_merge_to_the_bytes_of_one_run() {
     ok(f.train("stranger", &["--quiet", "--stages", "match", "--seed", "9"]));
     refused(merge(&["stranger"]), 3, &["only parts of one run"]);
     refused(merge(&["part-a", "images"]), 3, &["images: not a run"]);
+    ok(f.train("torn", &["--quiet", "--stages", "match"]));
+    ok(f.train("torn", &["--quiet", "--resume", "--part", "0..1"]));
+    let part = f.path("torn/single-part-0-000-001.json");
+    let half = std::fs::read(&part).unwrap();
+    std::fs::write(&part, &half[..half.len() / 2]).unwrap();
+    refused(onemark(&["merge", "torn", "--out", "unborn"]), 3, &["torn/single-part-0-000-001.json: damaged"]);
     for (parts, out, words) in [
         (&["part-a", "stranger"][..], "unborn", "stranger/config.toml: differs from that of part-a; only parts"),
         (&["gone"], "unborn", "gone: not a run"),

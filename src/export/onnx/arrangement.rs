@@ -70,7 +70,7 @@ pub fn settle<'g>(model: &ShapeModel, points: Value<'g>, given: Value<'g>) -> (V
     let [points, given] = [points, given].map(|value| value.cast(Type::Double));
     let column = |values: &[f64]| graph.doubles(&[k, 1], values);
     let mean = graph.doubles(&[k, 2], model.mean.as_flattened());
-    let sigma = column(&model.sigma);
+    let noise = column(&vec![model.noise; k]);
     let align = |fit: &Similarity<'g>| fit.apply(points) - mean;
     let mut seen = align(&Similarity::fit(points, mean, given));
     let mut hidden = graph.doubles(&[k, 2], &vec![0.0; 2 * k]);
@@ -81,13 +81,13 @@ pub fn settle<'g>(model: &ShapeModel, points: Value<'g>, given: Value<'g>) -> (V
         let aligned = Similarity::fit(points, mean, weights);
         seen = align(&aligned);
         hidden = posterior(model, seen, weights);
-        usual = sigma;
+        usual = noise;
         fit = Some(aligned);
     }
     let back = fit.expect("there are rounds").inverse();
     let residuals = distance(seen, hidden);
-    let deviations = (residuals.square() + column(&model.apart).square()).apply("Sqrt") / Double(model.noise);
-    let settled = back.apply(mean + hidden + (seen - hidden) * trust(residuals / sigma) * Double(model.own));
+    let deviations = (residuals.square() + column(&model.apart).square()).apply("Sqrt") / noise;
+    let settled = back.apply(mean + hidden + (seen - hidden) * trust(residuals / noise) * Double(model.own));
     (settled.cast(Type::Float), deviations.cast(Type::Float))
 }
 
@@ -123,7 +123,7 @@ fn say<'g>(r: Value<'g>, half: f64) -> Value<'g> {
     r.graph().doubles(&[1], &[1.0]) / ((r / Double(half)).square() + Double(1.0))
 }
 
-/// As in [`crate::learn::shape_model`]: how far a point whose residual is `r` sigmas is believed.
+/// As in [`crate::learn::shape_model`]: how far a point whose residual is `r` noises is believed.
 fn trust(r: Value) -> Value {
     r.graph().doubles(&[1], &[1.0]) / ((r / Double(DOUBT)).square().square() + Double(1.0))
 }

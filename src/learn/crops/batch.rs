@@ -33,11 +33,10 @@ impl Batch {
         [&mut self.table, &mut self.points, &mut self.weights].into_iter().for_each(Vec::clear);
     }
 
-    /// Adds one landmark's samples, augmented around their labels; a crop's pixel covers `pixel` stored ones.
+    /// Adds one landmark's samples, augmented around their labels.
     pub fn add_landmark(
         &mut self,
         config: &CropConfig,
-        pixel: f64,
         dataset: &Dataset,
         samples: impl Iterator<Item = Labelled>,
         random: impl Fn(usize) -> Stream,
@@ -45,9 +44,9 @@ impl Batch {
         let first = self.weights.len();
         for (index, sample) in samples.enumerate() {
             let mut random = random(index);
-            let reach = config.jitter * config.side as f64 * pixel;
+            let reach = config.jitter * config.side as f64;
             let centre = sample.point.map(|v| v + random.range(-reach, reach));
-            let view = config.augment.view(&mut random, config.side, config.side, centre, pixel);
+            let view = config.augment.view(&mut random, config.side, config.side, centre, 1.0);
             let row = config.augment.row(&mut random, sample.image, dataset.sizes[sample.image], view);
             let point = view.inverse(sample.point);
             let inside = point.iter().all(|&v| v > 1.0 && v < config.side as f64 - 2.0);

@@ -83,10 +83,14 @@ impl<'a> FuseTraining<'a> {
                 Labelled { image, point: labels.points[image], weight }
             });
             let augment = |index: usize| Stream::new(self.seed ^ 0x5eed, &key(index));
-            self.batch.add_landmark(self.crop, 1.0, self.dataset, samples, augment);
+            self.batch.add_landmark(self.crop, self.dataset, samples, augment);
         }
         let hyper = self.config.optimizer.hyper(step, self.config.steps);
-        let frozen = self.config.is_frozen(step, self.labels.len());
+        let is_frozen = |step| self.config.is_frozen(step, self.labels.len());
+        let frozen = is_frozen(step);
+        if frozen && step > 0 && !is_frozen(step - 1) {
+            self.freeze()?;
+        }
         // A shared gradient sums over landmarks: its norm grows with them, and AdamW does not mind.
         let hyper = Hyper { lr_shared: if frozen { 0.0 } else { hyper.lr_shared }, ..hyper }.encode();
         let Batch { table, points, weights } = &self.batch;
@@ -94,5 +98,14 @@ impl<'a> FuseTraining<'a> {
         self.losses.clear();
         self.losses.extend(losses.map(|losses| losses.iter().map(|&l| f64::from(l)).sum::<f64>()));
         Ok(&self.losses)
+    }
+
+    /// The shared parameters become their average, as which they are frozen: from here on the averaged model differs in
+    /// what is each landmark's own alone.
+    fn freeze(&mut self) -> Result<()> {
+        let shared = 0..self.trainer.layout.shared_len;
+        let mut params = self.trainer.executor.read(Region::Params)?;
+        params[shared.clone()].copy_from_slice(&self.trainer.executor.read(Region::Ema)?[shared]);
+        self.trainer.executor.write(Region::Params, &params)
     }
 }

@@ -2,11 +2,11 @@
 
 use super::{ProposeConfig, TemplateFeatures};
 use crate::Result;
+use crate::data::point::distance;
 use crate::learn::augment::Point;
 use crate::learn::dataset::Dataset;
 use crate::learn::labels::PseudoLabels;
 use crate::learn::matching::{Features, Match, Matcher};
-use crate::learn::shape::distance;
 use serde::{Deserialize, Serialize};
 
 /// A landmark proposed in an image.

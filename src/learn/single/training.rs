@@ -36,8 +36,6 @@ pub struct SingleTraining<'a> {
     dataset: &'a Dataset,
     template: usize,
     seed: u64,
-    /// Stored pixels that a pixel of a crop covers.
-    pixel: f64,
     /// Which landmarks, by their index in the whole set.
     pub landmarks: Vec<usize>,
     /// Their pseudo-labels.
@@ -64,7 +62,6 @@ impl<'a> SingleTraining<'a> {
         landmarks: Vec<usize>,
         labels: Vec<PseudoLabels>,
         seed: u64,
-        pixel: f64,
     ) -> Result<Self> {
         let (k, extents) = (landmarks.len(), Extents::distinct(landmarks.len()));
         let (tape, loss) = record(config, crop, dataset, k)?;
@@ -74,7 +71,7 @@ impl<'a> SingleTraining<'a> {
         let params = trainer.layout.init(seed, &landmarks);
         trainer.start(&params)?;
         let (batch, losses) = Default::default();
-        Ok(Self { config, crop, dataset, template, seed, pixel, landmarks, labels, trainer, locator, batch, losses })
+        Ok(Self { config, crop, dataset, template, seed, landmarks, labels, trainer, locator, batch, losses })
     }
 
     /// Bytes that the training of `k` landmarks at once plans for, and those of its largest tensor; stored images do not count.
@@ -101,7 +98,7 @@ impl<'a> SingleTraining<'a> {
                 Labelled { image, point: labels.points[image], weight: labels.weights[image] }
             });
             let augment = |index: usize| Stream::new(self.seed ^ 0x5eed, &key(index));
-            self.batch.add_landmark(self.crop, self.pixel, self.dataset, samples, augment);
+            self.batch.add_landmark(self.crop, self.dataset, samples, augment);
         }
         let hyper = self.config.optimizer.hyper(step, self.config.steps).encode();
         let Batch { table, points, weights } = &self.batch;
@@ -126,13 +123,13 @@ impl<'a> SingleTraining<'a> {
         let images: Vec<usize> = (0..self.dataset.len()).collect();
         let views = |turned: bool| -> Vec<Vec<View>> {
             let view = |image: usize, labels: &PseudoLabels, landmark: usize| {
-                let (side, pixel) = (self.crop.side, self.pixel);
+                let side = self.crop.side;
                 if !turned {
-                    return View::similarity(side, side, labels.points[image], pixel, 0.0);
+                    return self.crop.view(labels.points[image]);
                 }
                 let mut random = Stream::new(self.seed, &[4, step as u64, landmark as u64, image as u64]);
-                let centre = labels.points[image].map(|v| v + pixel * random.range(-4.0, 4.0));
-                let scale = pixel * random.range(-0.1, 0.1).exp();
+                let centre = labels.points[image].map(|v| v + random.range(-4.0, 4.0));
+                let scale = random.range(-0.1, 0.1).exp();
                 View::similarity(side, side, centre, scale, random.range(-0.17, 0.17))
             };
             let row = |&image: &usize| {
@@ -147,7 +144,7 @@ impl<'a> SingleTraining<'a> {
         let plain = self.locator.look(&mut self.trainer.executor, self.dataset, &images, &views(false))?;
         let turned = self.locator.look(&mut self.trainer.executor, self.dataset, &images, &views(true))?;
         let progress = step as f64 / self.config.steps as f64;
-        let (gates, side) = (&self.config.update.gates, self.crop.side as f64 * self.pixel);
+        let (gates, side) = (&self.config.update.gates, self.crop.side as f64);
         let (update, steps) = (&self.config.update, self.config.steps);
         let labels = self.dataset.len() * self.config.rounds.len();
         let is_logged = is_logged(update.before(step, steps), update.before(steps, steps), labels);

@@ -63,8 +63,7 @@ fn table(out: &mut String, report: &Report) {
         "</tbody></table>\n</div>\n<p class=\"m note\">Opposed: one landmark of a pair gained while the other lost; 0 % would be all \
          moving together, about half is what movements independent of each other give. Correlation: of the changes of two landmarks’ errors, \
          the mean over all pairs, where a phase has three intervals; negative: the share of pairs where it is below 0. Worse: \
-         landmarks whose error grew over the phase. Errors are those of the parameters’ average, which goes on towards what was \
-         frozen for some steps.</p>\n",
+         landmarks whose error grew over the phase.</p>\n",
     );
 }
 

@@ -16,6 +16,8 @@ pub(super) struct Builder {
     seen: HashSet<usize>,
     left_out: BTreeMap<&'static str, usize>,
     unknown_images: usize,
+    /// Whether a pixel was taken for a millimetre.
+    pub assumed_mm: bool,
 }
 
 struct Row {

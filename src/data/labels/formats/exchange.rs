@@ -4,7 +4,7 @@ use super::builder::Builder;
 use super::recognize::{files_in, of_file, of_folder};
 use super::{Format, Images, Source, Spacing, Target, stem};
 use crate::data::files::write_atomic;
-use crate::data::labels::{LabelRow, Labels, is_square, list, read_text, shown};
+use crate::data::labels::{Labels, PixelSpacing, is_square, list, read_text, shown};
 use crate::error::{Error, Result};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ pub struct Found {
 
 /// Where Slicer places an image that has no spacing of its own.
 const ONE_MM: &str = "a pixel is taken for 1 mm where no spacing is known, as Slicer does with PNG and JPEG; for others: \
-                      onemark convert --spacing MM";
+                      --spacing MM";
 
 impl LabelFile {
     /// Opens a file or folder, and recognises its format unless it is given.
@@ -59,7 +59,8 @@ impl LabelFile {
         self.format
     }
 
-    /// Its labels. Images are for formats that hold no sizes, the spacing (millimetres a pixel) for those in millimetres.
+    /// Its labels. Images are for formats that hold no sizes, the spacing (millimetres a pixel) for those in millimetres, where it
+    /// goes before what an image states.
     ///
     /// # Errors
     /// As [`Labels::read`]; [`Error::Input`] also where an image's size is needed and not known.
@@ -71,8 +72,9 @@ impl LabelFile {
             (format.read)(&Source { path, text: &text, images, spacing, alone, format }, &mut builder)?;
         }
         let unknown_images = builder.unknown_images();
+        let assumed = builder.assumed_mm;
         let (labels, mut notes) = builder.finish(&self.path)?;
-        notes.extend((format.spacing == Spacing::Needed && spacing.is_none()).then(|| ONE_MM.into()));
+        notes.extend(assumed.then(|| ONE_MM.into()));
         Ok(Found { labels, unknown_images, notes })
     }
 }
@@ -92,7 +94,7 @@ pub fn write(labels: &Labels, path: impl AsRef<Path>, format: &Format, spacing: 
     let write = format.write.expect("targets refuses formats that are not written");
     let text = |labels: &Labels, file: &Path| write(labels, &Target { path: file, spacing });
     let mut notes = Vec::from_iter(format.loses(labels));
-    let unsaid = spacing.is_none() && labels.rows.iter().any(|row| square(row).is_none());
+    let unsaid = spacing.is_none() && labels.rows.iter().any(|row| row.spacing.and_then(square).is_none());
     notes.extend((format.spacing == Spacing::Needed && unsaid).then(|| ONE_MM.into()));
     if !format.per_image {
         write_atomic(path, text(labels, path)?.as_bytes())?;
@@ -110,9 +112,9 @@ pub fn write(labels: &Labels, path: impl AsRef<Path>, format: &Format, spacing: 
     Ok(notes)
 }
 
-/// The side of a pixel that a row states, if pixels are squares.
-pub(super) fn square(row: &LabelRow) -> Option<f64> {
-    row.spacing.filter(|&spacing| is_square(spacing, spacing[0])).map(|[mm, _]| mm)
+/// The side of a pixel, if it is a square.
+pub(super) fn square(spacing: PixelSpacing) -> Option<f64> {
+    is_square(spacing, spacing[0]).then_some(spacing[0])
 }
 
 /// The files that [`write()`] would write for labels with these landmarks and images.
@@ -182,6 +184,7 @@ pub fn refuse_existing(files: &[PathBuf]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::labels::LabelRow;
     use crate::data::labels::formats::FORMATS;
 
     fn labels(images: &[&str]) -> Labels {

@@ -42,6 +42,7 @@ fn read(source: &Source, builder: &mut Builder) -> Result<()> {
     };
     let (x, y, label) = (column("x")?, column("y")?, column("label")?);
     let Some((name, size)) = source.own_image(builder)? else { return Ok(()) };
+    let spacing = source.spacing(&name, builder)?;
     builder.image(name, size);
     let mut records = Records::new(rest, first_line);
     let at = |line: usize, cause: String| source.fault(format!("line {line}"), cause);
@@ -52,7 +53,7 @@ fn read(source: &Source, builder: &mut Builder) -> Result<()> {
             Some(mm) => Ok(mm),
             None => Err(at(line, "a position is empty".into())),
         };
-        let place = slicer::pixel([mm(x)?, mm(y)?], frame, source.spacing.unwrap_or(1.0));
+        let place = slicer::pixel([mm(x)?, mm(y)?], frame, spacing);
         let place =
             place.ok_or_else(|| source.fault("CoordinateSystem", format!("{} is not LPS or RAS", shown(frame))))?;
         let label = cell(label)?;

@@ -94,7 +94,7 @@ struct Source<'a> {
     path: &'a Path,
     text: &'a str,
     images: &'a Images,
-    /// Millimetres a pixel, if it is known.
+    /// Millimetres a pixel, over what images state.
     spacing: Option<f64>,
     /// Whether it is no file of a folder.
     alone: bool,
@@ -111,7 +111,7 @@ struct Target<'a> {
 impl Target<'_> {
     /// Millimetres a pixel of a row's image, if it is known and pixels are squares.
     fn spacing(&self, row: &LabelRow) -> Option<f64> {
-        self.spacing.or_else(|| exchange::square(row))
+        self.spacing.or_else(|| row.spacing.and_then(exchange::square))
     }
 }
 
@@ -173,7 +173,7 @@ impl Format {
         if self.spacing == Spacing::Unused && labels.rows.iter().any(|row| row.spacing.is_some()) {
             lost.push("millimetres");
         }
-        let oblong = |row: &LabelRow| row.spacing.is_some() && exchange::square(row).is_none();
+        let oblong = |row: &LabelRow| row.spacing.is_some_and(|spacing| exchange::square(spacing).is_none());
         if matches!(self.spacing, Spacing::Said | Spacing::Needed) && labels.rows.iter().any(oblong) {
             lost.push("pixels that are not square");
         }
@@ -216,6 +216,16 @@ impl Source<'_> {
             found => found,
         };
         self.among_given(found, &own, builder)
+    }
+
+    /// Millimetres a pixel of an image; 1 where nobody says.
+    fn spacing(&self, image: &str, builder: &mut Builder) -> Result<f64> {
+        let known = match self.spacing {
+            Some(mm) => Some(mm),
+            None => self.images.spacing(image)?,
+        };
+        builder.assumed_mm |= known.is_none();
+        Ok(known.unwrap_or(1.0))
     }
 
     /// The file's name without the format's ending.

@@ -1,8 +1,8 @@
-//! The images that labels are about: formats that hold no image sizes take them from here.
+//! The images that labels are about: formats that hold no image sizes take them from here, those in millimetres the pixels' side.
 
-use super::{basename, stem};
-use crate::data::images::image_size;
-use crate::data::labels::Labels;
+use super::{basename, exchange, stem};
+use crate::data::images::{begins_as_dicom, image_size, read_image};
+use crate::data::labels::{LabelRow, Labels, PixelSpacing};
 use crate::error::Result;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 /// Images by file name.
 #[derive(Default)]
 pub struct Images {
-    entries: Vec<(String, Size)>,
+    entries: Vec<(String, Entry)>,
     by_name: HashMap<String, usize>,
     /// `None` where several images share the stem.
     by_stem: HashMap<String, Option<usize>>,
     sole: Option<usize>,
 }
 
-enum Size {
-    Known(u32, u32),
+enum Entry {
+    Known((u32, u32), Option<PixelSpacing>),
     Of(PathBuf),
 }
 
@@ -26,15 +26,16 @@ impl Images {
     /// Image files; each is measured when it is asked for. Files whose names are not UTF-8 cannot be asked for.
     pub fn of_files(paths: &[PathBuf]) -> Self {
         let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(ToOwned::to_owned);
-        Self::new(paths.iter().filter_map(|path| Some((name(path)?, Size::Of(path.clone())))).collect())
+        Self::new(paths.iter().filter_map(|path| Some((name(path)?, Entry::Of(path.clone())))).collect())
     }
 
     /// The images that other labels are about.
     pub fn of_labels(labels: &Labels) -> Self {
-        Self::new(labels.rows.iter().map(|row| (row.image.clone(), Size::Known(row.width, row.height))).collect())
+        let entry = |row: &LabelRow| (row.image.clone(), Entry::Known((row.width, row.height), row.spacing));
+        Self::new(labels.rows.iter().map(entry).collect())
     }
 
-    fn new(entries: Vec<(String, Size)>) -> Self {
+    fn new(entries: Vec<(String, Entry)>) -> Self {
         let (mut by_name, mut by_stem) = (HashMap::new(), HashMap::new());
         for (index, (name, _)) in entries.iter().enumerate() {
             by_name.insert(name.clone(), index);
@@ -82,17 +83,27 @@ impl Images {
         Ok((
             name.clone(),
             match size {
-                Size::Known(width, height) => (*width, *height),
-                Size::Of(path) => image_size(path)?,
+                Entry::Known(size, _) => *size,
+                Entry::Of(path) => image_size(path)?,
             },
         ))
+    }
+
+    /// Millimetres a pixel that the image of this file name states, if pixels are squares.
+    pub(super) fn spacing(&self, name: &str) -> Result<Option<f64>> {
+        let stated = match self.by_name.get(name).map(|&index| &self.entries[index].1) {
+            Some(Entry::Known(_, spacing)) => *spacing,
+            // No other format has it.
+            Some(Entry::Of(path)) if begins_as_dicom(path) => read_image(path)?.spacing,
+            _ => None,
+        };
+        Ok(stated.and_then(exchange::square))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::labels::LabelRow;
 
     #[test]
     fn images_go_by_name_then_by_stem() {

@@ -90,6 +90,7 @@ pub(super) fn pixel(mm: Point, frame: &str, spacing: f64) -> Option<Point> {
 fn read(source: &Source, builder: &mut Builder) -> Result<()> {
     let file: File = parse(source.text, source.path)?;
     let Some((name, size)) = source.own_image(builder)? else { return Ok(()) };
+    let spacing = source.spacing(&name, builder)?;
     builder.image(name, size);
     for markup in &file.markups {
         if markup.r#type != "Fiducial" {
@@ -111,7 +112,7 @@ fn read(source: &Source, builder: &mut Builder) -> Result<()> {
             let defined = point.position_status.as_deref().unwrap_or("defined") == "defined";
             let place = match point.position {
                 Some(Position::Mm([x, y, _])) if defined => {
-                    let place = pixel([x, y], &markup.coordinate_system, source.spacing.unwrap_or(1.0));
+                    let place = pixel([x, y], &markup.coordinate_system, spacing);
                     let frame = || {
                         source.fault(
                             "coordinateSystem",
