@@ -72,7 +72,7 @@ pub struct Args {
     /// Measure the device's peaks first, and set rows against them.
     #[arg(long)]
     peak: bool,
-    /// Draw the roofline with all rows; implies --peak.
+    /// Draw the roofline with all rows; implies --peak; replaced if it is there.
     #[arg(long, value_name = "FILE.svg")]
     roofline: Option<PathBuf>,
     /// List what would be measured.

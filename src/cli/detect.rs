@@ -43,7 +43,8 @@ pub struct Args {
     /// Format of FILE, where its ending does not tell; `onemark convert --help` describes them.
     #[arg(long, value_name = "FORMAT", value_parser = super::convert::writable(), hide_possible_values = true)]
     format: Option<&'static Format>,
-    /// Folder for a picture of each image with its landmarks, none of the images' own; 1200 pixels long at most.
+    /// Folder for a picture of each image with its landmarks, none of the images' own; 1200 pixels long at most. Pictures of their
+    /// names are replaced.
     #[arg(long, value_name = "DIR")]
     overlay: Option<PathBuf>,
     /// Leave out points whose score is below S, from 0 to 1, rather than guess: empty x and y beside their score in CSV, what says

@@ -27,7 +27,7 @@ pub struct Args {
     /// With --plan of weights, how they and what layers leave to each other are stored.
     #[arg(long, value_enum, default_value = "f32", requires = "plan")]
     precision: Element,
-    /// With --plan, draws the arena of the program that needs the largest over time.
+    /// With --plan, draws the arena of the program that needs the largest over time; replaced if it is there.
     #[arg(long, value_name = "FILE.svg", requires = "plan")]
     svg: Option<PathBuf>,
     /// Print the description as JSON.

@@ -42,7 +42,7 @@ pub struct Args {
     /// How weights and what layers leave to each other are stored, of detection.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Element,
-    /// Where the trace goes, in the format of Chrome's trace events.
+    /// Where the trace goes, in the format of Chrome's trace events; replaced if it is there.
     #[arg(long, value_name = "FILE.json")]
     trace: Option<PathBuf>,
     /// Measure the device's peaks first, and set kernels against them.
