@@ -109,3 +109,48 @@ impl<'a> FuseTraining<'a> {
         self.trainer.executor.write(Region::Params, &params)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::gray::GrayImage;
+    use crate::learn::single::{SingleConfig, SingleTraining};
+
+    #[test]
+    fn what_is_frozen_is_the_average_and_stays() {
+        let mut random = Stream::new(5, &[]);
+        let mut image = || GrayImage::new(32, 32, (0..1024).map(|_| random.range(0.0, 1.0) as f32).collect()).unwrap();
+        let dataset = Dataset::new(&[image(), image()], 32);
+        let crop = CropConfig { side: 16, channels: vec![4, 8], ..CropConfig::default() };
+        let label = |x: f64| PseudoLabels {
+            points: vec![[x, 16.0]; 2],
+            weights: vec![1.0; 2],
+            trust: vec![1.0; 2],
+            expected: vec![None; 2],
+        };
+        let labels = [label(12.0), label(20.0)];
+        let device = Device::cpu();
+        let single = SingleConfig::default();
+        let teacher =
+            SingleTraining::new(&device, &single, &crop, &dataset, 0, vec![0, 1], labels.to_vec(), 1).unwrap();
+        let teacher = teacher.trainer.executor.read(Region::Ema).unwrap();
+        let config =
+            FuseConfig { steps: 8, batch: 2, template: 1, rank: 1, freeze_after: 0.5, ..FuseConfig::default() };
+        let mut stage = FuseTraining::new(&device, &config, &crop, &dataset, 0, &labels, &teacher, 1).unwrap();
+        let mut parameters = |steps: std::ops::Range<usize>| {
+            steps.for_each(|step| _ = stage.step(step).unwrap());
+            let of = |region| stage.trainer.executor.read(region).unwrap();
+            let shared = stage.trainer.layout.shared_len;
+            let halves = |all: Vec<f32>| (all[..shared].to_vec(), all[shared..].to_vec());
+            (halves(of(Region::Params)), halves(of(Region::Ema)))
+        };
+        let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-6 * a.abs().max(1e-3));
+        let ((free, _), (average, _)) = parameters(0..4);
+        assert!(!near(&free, &average));
+        let ((frozen, own), _) = parameters(4..5);
+        assert!(near(&frozen, &average), "the average of the step before");
+        let ((shared, private), (average, _)) = parameters(5..8);
+        assert_eq!(shared, frozen);
+        assert!(near(&average, &frozen) && !near(&private, &own));
+    }
+}
