@@ -58,11 +58,11 @@ impl Default for Augment {
 }
 
 impl Augment {
-    /// A random view of `w` x `h` pixels around a stored point; one of its pixels covers about `pixel` stored ones.
-    pub fn view(&self, random: &mut Stream, w: usize, h: usize, centre: Point, pixel: f64) -> View {
+    /// A random view of `w` x `h` pixels around a stored point.
+    pub fn view(&self, random: &mut Stream, w: usize, h: usize, centre: Point) -> View {
         let scale = self.scale.ln() * random.range(-1.0, 1.0);
         let radians = self.rotation.to_radians() * random.range(-1.0, 1.0);
-        View::similarity(w, h, centre, pixel * scale.exp(), radians)
+        View::similarity(w, h, centre, scale.exp(), radians)
     }
 
     /// A table row that shows a view of an image with random exposure, blur and noise.

@@ -156,3 +156,22 @@ fn the_page_is_that_of_the_results_and_settings_are_known() {
     }
     assert!(files > 9);
 }
+
+#[test]
+fn files_that_say_something_else_are_refused() {
+    let Some(python) = python() else { return };
+    let f = Fixture::get();
+    for (text, words) in [
+        ("", "rows are [[row]] with a name"),
+        ("settings = 3\n", "settings: not 3"),
+        ("stages = [\"foo\"]\n", "stages: 'foo' is none of match, joint, single, fuse"),
+        ("[[row]]\nname = \"a\"\nseed = 1\n", "unknown key 'seed'"),
+        ("[[row]]\nname = \"a\"\nimages = -4\n", "images: not -4"),
+        ("[data]\ntruth = \"t.csv\"\n", "unknown key 'truth'"),
+    ] {
+        std::fs::write(f.root.join("wrong.toml"), text).unwrap();
+        let output = run(python, &f.root, &["wrong.toml", "--list"]);
+        let said = stderr(&output);
+        assert!(output.status.code() == Some(1) && said.contains(&format!("wrong.toml: {words}")), "{text}: {said}");
+    }
+}

@@ -46,7 +46,7 @@ impl Batch {
             let mut random = random(index);
             let reach = config.jitter * config.side as f64;
             let centre = sample.point.map(|v| v + random.range(-reach, reach));
-            let view = config.augment.view(&mut random, config.side, config.side, centre, 1.0);
+            let view = config.augment.view(&mut random, config.side, config.side, centre);
             let row = config.augment.row(&mut random, sample.image, dataset.sizes[sample.image], view);
             let point = view.inverse(sample.point);
             let inside = point.iter().all(|&v| v > 1.0 && v < config.side as f64 - 2.0);

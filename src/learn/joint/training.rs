@@ -62,7 +62,7 @@ impl<'a> JointTraining<'a> {
 
     fn view(&self, random: &mut Stream, augment: &Augment, image: usize, reach: f64) -> View {
         let centre = self.dataset.sizes[image].map(|extent| (extent as f64 - 1.0) / 2.0 + random.range(-reach, reach));
-        augment.view(random, self.dataset.width, self.dataset.height, centre, 1.0)
+        augment.view(random, self.dataset.width, self.dataset.height, centre)
     }
 
     /// One step; returns each landmark's loss.

@@ -73,8 +73,8 @@ impl Pairs {
             let whole_centre = [centre(w, wobble), centre(h, wobble)];
             let patch_centre = [centre(w, 0.35 * w), centre(h, 0.35 * h)];
             let mild = Augment { scale: 1.1, rotation: 8.0, ..config.augment };
-            let whole = mild.view(&mut random, dataset.width, dataset.height, whole_centre, 1.0);
-            let patch = config.augment.view(&mut random, side, side, patch_centre, 1.0);
+            let whole = mild.view(&mut random, dataset.width, dataset.height, whole_centre);
+            let patch = config.augment.view(&mut random, side, side, patch_centre);
             let size = dataset.sizes[image];
             self.tables[0].extend(mild.row(&mut random, image, size, whole).encode());
             self.tables[1].extend(config.augment.row(&mut random, image, size, patch).encode());
@@ -143,7 +143,7 @@ impl Matcher {
             let (view, row) = if index == 0 {
                 (dataset.frame(), dataset.plain(image, dataset.frame()))
             } else {
-                let view = augment.view(&mut random, w, h, [iw, ih], 1.0);
+                let view = augment.view(&mut random, w, h, [iw, ih]);
                 (view, augment.row(&mut random, image, dataset.sizes[image], view))
             };
             let seen: Vec<Point> = points.iter().map(|&p| view.inverse(p)).collect();
