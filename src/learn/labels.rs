@@ -28,6 +28,10 @@ fn within(length: f64, limit: f64) -> bool {
     length <= limit
 }
 
+/// The least share of its trust that a label's weight keeps, whatever updates say: landmarks that few images show where most do
+/// must not lose their say about each other.
+const LEAST_SHARE: f64 = 0.1;
+
 /// What became of a label in an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -37,7 +41,7 @@ pub enum Outcome {
     Accepted,
     /// The views disagreed.
     Spread,
-    /// The arrangement contradicts.
+    /// It would lead away from where the arrangement expects it.
     Shape,
     /// The step was too long.
     Step,
@@ -73,7 +77,7 @@ pub struct UpdateLog {
     pub accepted: usize,
     /// Labels kept because the views disagreed.
     pub refused_spread: usize,
-    /// Labels kept because the arrangement contradicts.
+    /// Labels kept because the step leads away from where the arrangement expects them.
     pub refused_shape: usize,
     /// Labels kept because the step was too long.
     pub refused_step: usize,
@@ -82,7 +86,7 @@ pub struct UpdateLog {
     /// Mean length of accepted steps, before blending, pixels.
     pub moved: f64,
     /// What became of the label of each image, a letter an image: `a` accepted, `v` refused since the views disagreed, `s` since the
-    /// arrangement contradicts, `l` since the step was too long, `-` the template.
+    /// step leads away from the arrangement, `l` since it was too long, `-` the template.
     pub outcomes: String,
     /// Where the labels are after the update, one an image; empty where the log is thinned.
     pub points: Positions,
@@ -136,7 +140,7 @@ impl PseudoLabels {
             log.spread += spread;
             let (outcome, count) = if !within(spread, gates.spread * side) {
                 (Outcome::Spread, &mut log.refused_spread)
-            } else if self.expected[i].is_some_and(|expected| !within(distance(new, expected), gates.shape * side)) {
+            } else if self.leads_away(i, new, gates, side) {
                 (Outcome::Shape, &mut log.refused_shape)
             } else if !within(step, cap) {
                 (Outcome::Step, &mut log.refused_step)
@@ -149,14 +153,24 @@ impl PseudoLabels {
                 log.moved += step;
                 let blend = |axis: usize| self.points[i][axis] + gates.blend * (new[axis] - self.points[i][axis]);
                 self.points[i] = [blend(0), blend(1)];
-                self.weights[i] = self.trust[i] * (peak(pair) / median).clamp(0.1, 1.0);
+                self.weights[i] = self.trust[i] * (peak(pair) / median).clamp(LEAST_SHARE, 1.0);
             } else {
-                self.weights[i] *= 0.5;
+                let least = (LEAST_SHARE * self.trust[i]).min(self.weights[i]);
+                self.weights[i] = (0.5 * self.weights[i]).max(least);
             }
         }
         log.spread /= seen.len().saturating_sub(1).max(1) as f64;
         log.moved /= log.accepted.max(1) as f64;
         log
+    }
+
+    /// Whether a step to `new` takes the label of image `i` away from where the arrangement expects it. One that is far already may
+    /// stay: to refuse it would bring nothing nearer, and a jaw that opens is right where others would not be.
+    fn leads_away(&self, i: usize, new: Point, gates: &Gates, side: f64) -> bool {
+        self.expected[i].is_some_and(|expected| {
+            let before = distance(self.points[i], expected);
+            !within(distance(new, expected), side * gates.shape.max(before / side + gates.spread))
+        })
     }
 }
 
@@ -224,8 +238,11 @@ mod tests {
             ("as far as a step may go at first", 0, by(24.0, 0.0), near, 0.0, accepted),
             ("farther", 0, by(26.0, 0.0), near, 0.0, step),
             ("as far as at first, but late", 0, by(24.0, 0.0), near, 1.0, step),
-            ("away from the others", 0, by(8.0, 0.0), Some([257.0, 100.0]), 0.0, accepted),
-            ("farther away from them", 0, by(8.0, 0.0), Some([259.0, 100.0]), 0.0, shape),
+            ("away from the others", 0, by(-8.0, 0.0), Some([241.0, 100.0]), 0.0, accepted),
+            ("farther away from them", 0, by(-8.0, 0.0), Some([243.0, 100.0]), 0.0, shape),
+            ("far from them, and staying there", 0, by(-4.0, 0.0), Some([290.0, 100.0]), 0.0, accepted),
+            ("far from them, and coming nearer", 0, by(9.0, 0.0), Some([290.0, 100.0]), 0.0, accepted),
+            ("far from them, and leaving", 0, by(-7.0, 0.0), Some([290.0, 100.0]), 0.0, shape),
             ("not a number", 0, [sight([f64::NAN; 2]); 2], None, 0.0, spread),
         ];
         for (name, image, pair, expected, progress, counts) in cases {
@@ -251,10 +268,28 @@ mod tests {
             let expected = match counts {
                 [1, ..] => ([200.0 + dx, 100.0], 0.8),
                 [0, 0, 0, 0] => continue,
-                _ => (start, 0.5),
+                _ => (start, 0.5), // of weight one
             };
             assert_eq!((labels.points[0], labels.weights[0]), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_refused_again_and_again_keeps_a_say() {
+        let mut labels = PseudoLabels {
+            points: vec![[50.0; 2]; 2],
+            weights: vec![1.0; 2],
+            trust: vec![0.8; 2],
+            expected: vec![None; 2],
+        };
+        let apart = [sight([20.0; 2]), sight([80.0; 2])];
+        let weights: Vec<f64> = (0..6)
+            .map(|_| {
+                labels.update(1, &[apart; 2], &Gates::default(), 64.0, 0.0);
+                labels.weights[0]
+            })
+            .collect();
+        assert_eq!(weights, [0.5, 0.25, 0.125, LEAST_SHARE * 0.8, LEAST_SHARE * 0.8, LEAST_SHARE * 0.8]);
     }
 
     #[test]

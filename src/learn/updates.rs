@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Gates {
     /// Largest spread between the two views of an update.
     pub spread: f64,
-    /// Largest distance from where the arrangement of all landmarks expects this one.
+    /// Largest distance from where the arrangement of all landmarks expects this one, to which a step may lead away from there.
     pub shape: f64,
     /// Largest step at the start of training; shrinks linearly with the steps to `step_end`.
     pub step_start: f64,

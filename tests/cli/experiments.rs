@@ -58,7 +58,7 @@ fn rows_are_trained_scored_and_put_into_a_table() {
          settings = [\"fuse.rank=0\"]\n[[row]]\nname = \"few\"\nimages = 3\nstages = [\"match\"]\n",
         settings.join(", ")
     );
-    std::fs::write(folder.join("rank.toml"), file).unwrap();
+    std::fs::write(folder.join("rank.toml"), &file).unwrap();
     let listed = ok(run(python, &folder, &["rank.toml", "--list", "--rows", "none"]));
     assert!(String::from_utf8_lossy(&listed.stdout).ends_with("--set fuse.snapshots=4 --set fuse.rank=0\n"));
     let program = env!("CARGO_BIN_EXE_onemark");
@@ -94,8 +94,10 @@ fn rows_are_trained_scored_and_put_into_a_table() {
     }
 
     let mark = folder.join("alone/rank.none.p0.1/program.txt");
+    let own = std::fs::read(&mark).unwrap();
     std::fs::write(&mark, "another").unwrap();
     assert!(stderr(&run(python, &folder, &alone)).contains("rank.none.p0.1: trained by another build of onemark"));
+    std::fs::write(&mark, own).unwrap();
 
     let tables = ["--tables", "--experiments", ".", "--results", "results", "--page", "page.md"];
     ok(run(python, &folder, &tables));
@@ -117,8 +119,19 @@ fn rows_are_trained_scored_and_put_into_a_table() {
     assert!(stderr(&run(python, &folder, &[&tables[..], &["--check"]].concat())).contains("page.md is old"));
     ok(run(python, &folder, &tables));
     assert!(std::fs::read_to_string(folder.join("page.md")).unwrap().contains("Not run yet: none (p0, seed 1)."));
+
+    // A row that asks for something else now: neither its old result nor its old run counts for it.
+    let changed = file.replace("settings = [\"fuse.rank=0\"]", "").replace("images = 3", "images = 2");
+    std::fs::write(folder.join("rank.toml"), changed).unwrap();
+    ok(run(python, &folder, &tables));
+    let page = std::fs::read_to_string(folder.join("page.md")).unwrap();
+    assert!(page.contains("Not run yet: none (p0, seed 1), few (p0, seed 1)."), "{page}");
+    let refused = stderr(&run(python, &folder, &alone));
+    assert!(refused.contains("fuse.rank: 0 in this run, not 4"), "{refused}");
+
     for (args, words) in [
-        (&["rank.toml", "--rows", "nine", "--list"][..], "there is no row 'nine'"),
+        (&["rank.toml", "--seeds", "9", "--list"][..], "no row has these templates and seeds"),
+        (&["rank.toml", "--rows", "nine", "--list"], "there is no row 'nine'"),
         (&["gone.toml", "--list"], "gone.toml"),
     ] {
         let output = run(python, &folder, args);
