@@ -148,10 +148,11 @@ fn compare(
         ..Report::default()
     };
     let unit = match options.spacing {
-        Spacing::MmPerPixel(mm) => mm,
-        Spacing::Stated => info.spacing.unwrap_or(1.0),
+        Spacing::Pixels => Some(1.0),
+        Spacing::MmPerPixel(mm) => Some(mm),
+        Spacing::Stated => info.spacing,
         // Millimetres that differ by image have no one length for a training curve.
-        Spacing::Pixels | Spacing::Between { .. } => 1.0,
+        Spacing::Between { .. } => None,
     };
     let native = info.images.iter().map(|image| image.width.max(image.height)).max().unwrap_or(1);
     pages::add_training(&mut report, &run, native, unit)?;

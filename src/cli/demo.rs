@@ -182,7 +182,7 @@ pub fn demo(out: &Path, device: &Device, seed: u64, observer: &mut dyn Observer)
         },
         ..Report::default()
     };
-    pages::add_training(&mut report, &run, SIZE.0.max(SIZE.1), 1.0)?;
+    pages::add_training(&mut report, &run, SIZE.0.max(SIZE.1), Some(1.0))?;
     pseudo_labels::add_errors(&mut report, &run, &info, &train.labels, &options)?;
     summary.pseudo_labels = LabelErrors::of(&report);
     if let Some(fused) = contenders.last() {

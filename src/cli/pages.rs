@@ -17,10 +17,9 @@ use std::collections::BTreeMap;
 const PICTURE_SIDE: usize = 900;
 
 /// Loss curves and pseudo-label updates of the stages that have finished. `native` is the longest side of the images in
-/// pixels, `unit` the length of such a pixel in the report's unit.
-pub fn add_training(report: &mut Report, run: &RunDir, native: usize, unit: f64) -> Result<()> {
-    let unit_per_pixel =
-        unit * native as f64 / Model::read(&run.file(&weights_file(Kind::Match)))?.header.config.local_side as f64;
+/// pixels, `unit` the length of such a pixel in the report's unit; without one length for all images, lengths are left out.
+pub fn add_training(report: &mut Report, run: &RunDir, native: usize, unit: Option<f64>) -> Result<()> {
+    let config = Model::read(&run.file(&weights_file(Kind::Match)))?.header.config;
     for kind in Kind::ALL {
         let name = log_file(kind);
         if !run.has(&name) {
@@ -38,14 +37,18 @@ pub fn add_training(report: &mut Report, run: &RunDir, native: usize, unit: f64)
             report.trajectories.push(trajectories(kind, &log, unit));
         }
         if kind == Kind::Single && !log.updates.is_empty() {
-            report.pseudo_labels = Some(updates(&log, unit_per_pixel));
+            report.pseudo_labels = Some(updates(&log, |step| {
+                // Lengths are in pixels of what the round sees.
+                let round = config.single.rounds.get(step / config.single.steps.max(1)).copied().unwrap_or(1.0);
+                Some(unit? * native as f64 / config.local_side as f64 * round)
+            }));
         }
     }
     Ok(())
 }
 
-/// What a log says of each landmark; `unit` is the length of a pixel of the images.
-fn trajectories(kind: Kind, log: &StageLog, unit: f64) -> Trajectories {
+/// What a log says of each landmark; `unit` is the length of a pixel of the images, where there is one for all.
+fn trajectories(kind: Kind, log: &StageLog, unit: Option<f64>) -> Trajectories {
     let landmark = |(k, start): (usize, &Positions)| {
         let own: Vec<&UpdateLog> = log.updates.iter().filter(|update| update.landmark == k).collect();
         let after = |update: &UpdateLog| update.step as f64 + 1.0;
@@ -61,32 +64,35 @@ fn trajectories(kind: Kind, log: &StageLog, unit: f64) -> Trajectories {
             refused_spread: count(|update| update.refused_spread),
             refused_shape: count(|update| update.refused_shape),
             refused_step: count(|update| update.refused_step),
-            distance: course.iter().map(|&(step, points)| (step, unit * far(points))).collect(),
+            distance: course.iter().filter_map(|&(step, points)| Some((step, unit? * far(points)))).collect(),
             error: vec![],
         }
     };
     Trajectories { stage: kind.name().into(), landmarks: log.start.iter().enumerate().map(landmark).collect() }
 }
 
-fn updates(log: &StageLog, unit_per_pixel: f64) -> PseudoLabels {
+/// What a log says of all landmarks together; `unit` is the length of a pixel of what models see at a step.
+fn updates(log: &StageLog, unit: impl Fn(usize) -> Option<f64>) -> PseudoLabels {
     let mut steps: BTreeMap<usize, (f64, f64, f64, f64, f64)> = BTreeMap::new();
     for update in &log.updates {
         let sum = steps.entry(update.step).or_default();
         let refused = update.refused_spread + update.refused_shape + update.refused_step;
         *sum = (
             sum.0 + 1.0,
-            sum.1 + update.spread * unit_per_pixel,
-            sum.2 + update.moved * unit_per_pixel,
+            sum.1 + update.spread,
+            sum.2 + update.moved,
             sum.3 + update.accepted as f64,
             sum.4 + refused as f64,
         );
     }
     let curve =
         |f: fn(&(f64, f64, f64, f64, f64)) -> f64| steps.iter().map(|(&step, sum)| (step as f64, f(sum))).collect();
+    let length = |(step, pixels): (f64, f64)| Some((step, unit(step as usize)? * pixels));
+    let lengths = |curve: Vec<(f64, f64)>| curve.into_iter().filter_map(length).collect();
     PseudoLabels {
         spread: vec![
-            Curve { name: "between views".into(), points: curve(|s| s.1 / s.0) },
-            Curve { name: "accepted step".into(), points: curve(|s| s.2 / s.0) },
+            Curve { name: "between views".into(), points: lengths(curve(|s| s.1 / s.0)) },
+            Curve { name: "accepted step".into(), points: lengths(curve(|s| s.2 / s.0)) },
         ],
         accepted: curve(|s| s.3),
         refused: curve(|s| s.4),

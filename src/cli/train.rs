@@ -318,7 +318,7 @@ fn page(run: &RunDir, device: &Device, task: &Task, names: &[String], start: Ins
         ..Report::default()
     };
     let native = task.images.iter().map(|image| image.width.max(image.height)).max().unwrap_or(1);
-    pages::add_training(&mut page, run, native, task.spacing.unwrap_or(1.0))?;
+    pages::add_training(&mut page, run, native, Some(task.spacing.unwrap_or(1.0)))?;
     let best = Kind::ALL.into_iter().rev().find(|&kind| run.has(&weights_file(kind)));
     if let Some(kind) = best {
         let mut detector = Detector::new(Model::read(&run.file(&weights_file(kind)))?, device);

@@ -37,6 +37,9 @@ pub struct Phase {
     pub pairs: usize,
     /// Those of them of which one landmark gained while the other lost.
     pub opposed: usize,
+    /// How many would be by chance: the mean over all orders of each landmark's changes by itself.
+    #[serde(deserialize_with = "number")]
+    pub chance: f64,
     /// Mean over pairs of landmarks of the correlation of their errors' changes; NaN for fewer than three intervals.
     #[serde(deserialize_with = "number")]
     pub correlation: f64,
@@ -90,6 +93,15 @@ impl Seesaw {
         for (k, a) in changes.iter().enumerate() {
             correlations.extend(changes[k + 1..].iter().map(|b| correlation(a, b)).filter(|r| r.is_finite()));
         }
+        // Of a pair's intervals, as many are opposed by chance as the shares of its gains and losses give.
+        let moves: Vec<[f64; 2]> = changes
+            .iter()
+            .map(|c| [c.iter().filter(|&&v| v < 0.0).count() as f64, c.iter().filter(|&&v| v > 0.0).count() as f64])
+            .collect();
+        let mut chance = 0.0;
+        for (k, a) in moves.iter().enumerate() {
+            chance += moves[k + 1..].iter().map(|b| a[0] * b[1] + a[1] * b[0]).sum::<f64>() / of.len() as f64;
+        }
         let share = |n: usize| n as f64 / correlations.len() as f64;
         let whole: Vec<f64> = (0..changes.len()).map(|k| self.error(of.end, k) - self.error(of.start, k)).collect();
         Phase {
@@ -98,6 +110,7 @@ impl Seesaw {
             intervals: of.len(),
             pairs: pairs.1,
             opposed: pairs.0,
+            chance,
             correlation: correlations.iter().sum::<f64>() / correlations.len() as f64,
             negative: share(correlations.iter().filter(|&&r| r < 0.).count()),
             worse: whole.iter().filter(|&&change| change > 0.).count(),
@@ -142,6 +155,8 @@ mod tests {
         let phases = seesaw.phases();
         let [free, frozen] = &phases[..] else { panic!("{phases:?}") };
         assert_eq!((free.frozen, free.intervals, free.opposed, free.pairs), (false, 3, 6, 9));
+        // Gains and losses 2:1, 2:1, 1:2: of three intervals 4/3, 5/3 and 5/3.
+        assert!((free.chance - 14.0 / 3.0).abs() < 1e-9 && frozen.chance == 0.0, "{free:?}");
         assert!((free.correlation + 1. / 3.).abs() < 1e-9 && (free.negative - 2. / 3.).abs() < 1e-9, "{free:?}");
         assert_eq!((free.worse, free.landmarks), (1, 3));
         assert_eq!((frozen.frozen, frozen.intervals, frozen.opposed, frozen.worse), (true, 1, 0, 0));

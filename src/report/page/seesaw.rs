@@ -38,7 +38,7 @@ fn table(out: &mut String, report: &Report) {
     out.push_str(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"The seesaw\">\n<table><caption>What landmarks do to \
          each other from one checkpoint to the next</caption>\n<thead><tr><th scope=\"col\">Training</th>\
-         <th scope=\"col\">Intervals</th><th scope=\"col\">Opposed pairs</th><th scope=\"col\">Mean correlation</th>\
+         <th scope=\"col\">Intervals</th><th scope=\"col\">Opposed pairs</th><th scope=\"col\">By chance</th><th scope=\"col\">Mean correlation</th>\
          <th scope=\"col\">Negative</th><th scope=\"col\">Worse at the end</th></tr></thead>\n<tbody>\n",
     );
     for phase in phases {
@@ -49,10 +49,11 @@ fn table(out: &mut String, report: &Report) {
         };
         let _ = writeln!(
             out,
-            "<tr><th scope=\"row\">{}{of}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{} of {}</td></tr>",
+            "<tr><th scope=\"row\">{}{of}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{} of {}</td></tr>",
             svg::escape(&phase.stage),
             phase.intervals,
             percent(phase.opposed as f64 / phase.pairs as f64),
+            percent(phase.chance / phase.pairs as f64),
             fixed(phase.correlation, 2),
             percent(phase.negative),
             phase.worse,
@@ -60,10 +61,10 @@ fn table(out: &mut String, report: &Report) {
         );
     }
     out.push_str(
-        "</tbody></table>\n</div>\n<p class=\"m note\">Opposed: one landmark of a pair gained while the other lost; 0 % would be all \
-         moving together, about half is what movements independent of each other give. Correlation: of the changes of two landmarks’ errors, \
-         the mean over all pairs, where a phase has three intervals; negative: the share of pairs where it is below 0. Worse: \
-         landmarks whose error grew over the phase.</p>\n",
+        "</tbody></table>\n</div>\n<p class=\"m note\">Opposed: one landmark of a pair gained while the other lost. By chance: how many pairs \
+         would be, were the same changes of each landmark in any order; more than that is a seesaw, less is moving together. Correlation: of \
+         the changes of two landmarks’ errors, the mean over all pairs, where a phase has three intervals (that all fall at first counts \
+         in it); negative: the share of pairs where it is below 0. Worse: landmarks whose error grew over the phase.</p>\n",
     );
 }
 

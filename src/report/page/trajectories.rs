@@ -17,20 +17,25 @@ pub fn section(out: &mut String, report: &Report) {
     stages.sort_by_key(|(t, _)| t.stage != "single");
     let Some(((first, charts), others)) = stages.split_first() else { return };
     let unit = escape(&report.unit);
-    let known = report.trajectories.iter().flat_map(|t| &t.landmarks).any(|t| !t.error.is_empty());
+    let any = |of: fn(&Trajectory) -> bool| report.trajectories.iter().flat_map(|t| &t.landmarks).any(of);
+    let drawn = [any(|t| !t.error.is_empty()), any(|t| !t.distance.is_empty())];
+    let lines = match drawn {
+        [true, true] => "their mean error (the truth serves evaluation alone), and how far they are, on average, from where they end",
+        [true, false] => "their mean error (the truth serves evaluation alone)",
+        [false, _] => "how far the labels are, on average, from where they end",
+    };
     let _ = writeln!(
         out,
         "<section>\n<h2>Label trajectories</h2>\n<p>Each landmark’s pseudo-labels over the steps of stage {}. Above: how many labels an \
-         update moved, and how many it left alone and why. Below, {unit}: {}how far the labels are, on average, from where they \
-         end. All landmarks have the same axes.</p>",
+         update moved, and how many it left alone and why.{} All landmarks have the same axes.</p>",
         escape(&first.stage),
-        if known { "their mean error (the truth serves evaluation alone), and " } else { "" },
+        if drawn == [false; 2] { String::new() } else { format!(" Below, {unit}: {lines}.") },
     );
     out.push_str("<p class=\"m swatches\">");
     for (name, colour) in COUNTS {
         let _ = write!(out, "<span><i style=\"background:var(--c{colour})\"></i>{name}</span> ");
     }
-    for (name, colour) in &LINES[usize::from(!known)..] {
+    for (_, (name, colour)) in drawn.iter().zip(&LINES).filter(|(drawn, _)| **drawn) {
         let style = if *colour == 0 { "solid" } else { "dashed" };
         let _ =
             write!(out, "<span><i class=\"line\" style=\"border-top:2px {style} var(--c{colour})\"></i>{name}</span> ");
