@@ -20,7 +20,9 @@ pub fn section(out: &mut String, report: &Report) {
     let any = |of: fn(&Trajectory) -> bool| report.trajectories.iter().flat_map(|t| &t.landmarks).any(of);
     let drawn = [any(|t| !t.error.is_empty()), any(|t| !t.distance.is_empty())];
     let lines = match drawn {
-        [true, true] => "their mean error (the truth serves evaluation alone), and how far they are, on average, from where they end",
+        [true, true] => {
+            "their mean error (the truth serves evaluation alone), and how far they are, on average, from where they end"
+        }
         [true, false] => "their mean error (the truth serves evaluation alone)",
         [false, _] => "how far the labels are, on average, from where they end",
     };
