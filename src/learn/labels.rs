@@ -28,9 +28,12 @@ fn within(length: f64, limit: f64) -> bool {
     length <= limit
 }
 
-/// The least share of its trust that a label's weight keeps, whatever updates say: landmarks that few images show where most do
-/// must not lose their say about each other.
+/// The least share of its trust that a label's weight keeps, whatever updates say: what is in an unusual place in a few images must
+/// still count in the shape model.
 const LEAST_SHARE: f64 = 0.1;
+/// How far a step may take a label that is beyond the shape gate still farther, as a share of a crop's side: about as far as views
+/// differ.
+const SLACK: f64 = 0.06;
 
 /// What became of a label in an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +44,7 @@ pub enum Outcome {
     Accepted,
     /// The views disagreed.
     Spread,
-    /// It would lead away from where the arrangement expects it.
+    /// It would go far from where the arrangement expects it.
     Shape,
     /// The step was too long.
     Step,
@@ -77,7 +80,7 @@ pub struct UpdateLog {
     pub accepted: usize,
     /// Labels kept because the views disagreed.
     pub refused_spread: usize,
-    /// Labels kept because the step leads away from where the arrangement expects them.
+    /// Labels kept because the step went far from where the arrangement expects them.
     pub refused_shape: usize,
     /// Labels kept because the step was too long.
     pub refused_step: usize,
@@ -86,7 +89,7 @@ pub struct UpdateLog {
     /// Mean length of accepted steps, before blending, pixels.
     pub moved: f64,
     /// What became of the label of each image, a letter an image: `a` accepted, `v` refused since the views disagreed, `s` since the
-    /// step leads away from the arrangement, `l` since it was too long, `-` the template.
+    /// step went far from where the arrangement expects it, `l` since it was too long, `-` the template.
     pub outcomes: String,
     /// Where the labels are after the update, one an image; empty where the log is thinned.
     pub points: Positions,
@@ -140,7 +143,7 @@ impl PseudoLabels {
             log.spread += spread;
             let (outcome, count) = if !within(spread, gates.spread * side) {
                 (Outcome::Spread, &mut log.refused_spread)
-            } else if self.leads_away(i, new, gates, side) {
+            } else if self.goes_far(i, new, gates.shape * side, SLACK * side) {
                 (Outcome::Shape, &mut log.refused_shape)
             } else if !within(step, cap) {
                 (Outcome::Step, &mut log.refused_step)
@@ -164,12 +167,13 @@ impl PseudoLabels {
         log
     }
 
-    /// Whether a step to `new` takes the label of image `i` away from where the arrangement expects it. One that is far already may
-    /// stay: to refuse it would bring nothing nearer, and a jaw that opens is right where others would not be.
-    fn leads_away(&self, i: usize, new: Point, gates: &Gates, side: f64) -> bool {
+    /// Whether a step to `new` takes the label of image `i` beyond `limit` from where the arrangement expects it. One that is beyond
+    /// already may stay, give or take the `slack`: to refuse that would bring nothing nearer, and of a jaw that opens the chin is
+    /// right where the arrangement does not expect it.
+    fn goes_far(&self, i: usize, new: Point, limit: f64, slack: f64) -> bool {
         self.expected[i].is_some_and(|expected| {
             let before = distance(self.points[i], expected);
-            !within(distance(new, expected), side * gates.shape.max(before / side + gates.spread))
+            !within(distance(new, expected), limit.max(before + slack))
         })
     }
 }
@@ -272,6 +276,19 @@ mod tests {
             };
             assert_eq!((labels.points[0], labels.weights[0]), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_gate_that_is_open_opens_no_other() {
+        let open = Gates { spread: 100.0, ..Gates::default() };
+        let mut labels = PseudoLabels {
+            points: vec![[50.0; 2]; 2],
+            weights: vec![1.0; 2],
+            trust: vec![1.0; 2],
+            expected: vec![Some([90.0, 50.0]); 2],
+        };
+        let far = [sight([42.0, 50.0]); 2];
+        assert_eq!(labels.update(1, &[far; 2], &open, 64.0, 0.0).refused_shape, 1);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct Gates {
     /// Largest spread between the two views of an update.
     pub spread: f64,
-    /// Largest distance from where the arrangement of all landmarks expects this one, to which a step may lead away from there.
+    /// Largest distance of a new position from where the arrangement of all landmarks expects it. A label that is farther already may
+    /// stay about where it is.
     pub shape: f64,
     /// Largest step at the start of training; shrinks linearly with the steps to `step_end`.
     pub step_start: f64,

@@ -141,7 +141,7 @@ pub struct Trajectory {
     /// Labels that stayed because the two views disagreed.
     #[serde(deserialize_with = "number")]
     pub refused_spread: Vec<(f64, f64)>,
-    /// Labels that stayed because the step led away from where the arrangement of all landmarks expects them.
+    /// Labels that stayed because the step went far from where the arrangement of all landmarks expects them.
     #[serde(deserialize_with = "number")]
     pub refused_shape: Vec<(f64, f64)>,
     /// Labels that stayed because the step was too long.

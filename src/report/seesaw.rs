@@ -93,14 +93,9 @@ impl Seesaw {
         for (k, a) in changes.iter().enumerate() {
             correlations.extend(changes[k + 1..].iter().map(|b| correlation(a, b)).filter(|r| r.is_finite()));
         }
-        // Of a pair's intervals, as many are opposed by chance as the shares of its gains and losses give.
-        let moves: Vec<[f64; 2]> = changes
-            .iter()
-            .map(|c| [c.iter().filter(|&&v| v < 0.0).count() as f64, c.iter().filter(|&&v| v > 0.0).count() as f64])
-            .collect();
         let mut chance = 0.0;
-        for (k, a) in moves.iter().enumerate() {
-            chance += moves[k + 1..].iter().map(|b| a[0] * b[1] + a[1] * b[0]).sum::<f64>() / of.len() as f64;
+        for (k, a) in changes.iter().enumerate() {
+            chance += changes[k + 1..].iter().map(|b| opposed_by_chance(a, b)).sum::<f64>();
         }
         let share = |n: usize| n as f64 / correlations.len() as f64;
         let whole: Vec<f64> = (0..changes.len()).map(|k| self.error(of.end, k) - self.error(of.start, k)).collect();
@@ -117,6 +112,17 @@ impl Seesaw {
             landmarks: whole.iter().filter(|change| change.is_finite()).count(),
         }
     }
+}
+
+/// How many changes of two landmarks are opposed, on average over all orders of each one's changes, of those that both have.
+fn opposed_by_chance(a: &[f64], b: &[f64]) -> f64 {
+    let share = |of: &[f64], is: fn(f64) -> bool| {
+        let known = of.iter().filter(|v| v.is_finite());
+        known.clone().filter(|v| is(**v)).count() as f64 / known.count().max(1) as f64
+    };
+    let [gains, losses]: [fn(f64) -> bool; 2] = [|v| v < 0.0, |v| v > 0.0];
+    let both = a.iter().zip(b).filter(|(a, b)| (*a + *b).is_finite()).count() as f64;
+    both * (share(a, gains) * share(b, losses) + share(a, losses) * share(b, gains))
 }
 
 /// Pearson's, of at least three pairs of numbers that are there and vary; else NaN.
@@ -144,6 +150,14 @@ mod tests {
             ..Seesaw::default()
         };
         assert_eq!(seesaw.opposed_pairs(), [(2, 6), (0, 3)]);
+    }
+
+    #[test]
+    fn chance_leaves_out_what_is_missing_and_counts_what_stays() {
+        let none = f64::NAN;
+        assert_eq!(opposed_by_chance(&[-1., none, none, 1.], &[1., none, none, -1.]), 1.0);
+        assert_eq!(opposed_by_chance(&[-1., 1., 0., 0.], &[1., 1., 1., 1.]), 1.0);
+        assert_eq!(opposed_by_chance(&[none, none], &[1., -1.]), 0.0);
     }
 
     #[test]

@@ -111,6 +111,7 @@ fn rows_are_trained_scored_and_put_into_a_table() {
         "| none | 1 | fused | ",
         "- `none`: norms and heads alone",
         "the fusion, shared weights free | 2 | ",
+        "| opposed pairs % | by chance % | ",
         "fused is better than joint at ",
     ] {
         assert!(page.contains(words), "{words}: {page}");

@@ -62,9 +62,9 @@ fn table(out: &mut String, report: &Report) {
     }
     out.push_str(
         "</tbody></table>\n</div>\n<p class=\"m note\">Opposed: one landmark of a pair gained while the other lost. By chance: how many pairs \
-         would be, were the same changes of each landmark in any order; more than that is a seesaw, less is moving together. Correlation: of \
-         the changes of two landmarks’ errors, the mean over all pairs, where a phase has three intervals (that all fall at first counts \
-         in it); negative: the share of pairs where it is below 0. Worse: landmarks whose error grew over the phase.</p>\n",
+         would be, were the same changes of each landmark in any order; clearly more than that is a seesaw, clearly less is moving together. \
+         Correlation: of the changes of two landmarks’ errors, the mean over all pairs, where a phase has three intervals (the common fall \
+         at first is part of it); negative: the share of pairs where it is below 0. Worse: landmarks whose error grew over the phase.</p>\n",
     );
 }
 
