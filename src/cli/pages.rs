@@ -149,3 +149,22 @@ pub fn add_gallery(report: &mut Report, best: &Contender, images: &[Named], trut
 pub fn write(run: &RunDir, report: &Report) -> Result<()> {
     write_atomic(run.file("report.html"), report::html(report).as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_those_of_each_steps_pixels_or_left_out() {
+        let update =
+            |step, spread| UpdateLog { step, spread, moved: 2.0 * spread, accepted: 3, ..UpdateLog::default() };
+        let log = StageLog { updates: vec![update(4, 1.0), update(4, 3.0), update(9, 1.0)], ..StageLog::default() };
+        // Of a first, coarse round of five steps a pixel is twice as long.
+        let drawn = updates(&log, |step| Some(if step < 5 { 1.0 } else { 0.5 }));
+        let [views, steps] = &drawn.spread[..] else { panic!("{:?}", drawn.spread) };
+        assert_eq!((&views.points, &steps.points), (&vec![(4.0, 2.0), (9.0, 0.5)], &vec![(4.0, 4.0), (9.0, 1.0)]));
+        let counted = updates(&log, |_| None);
+        assert!(counted.spread.iter().all(|curve| curve.points.is_empty()));
+        assert_eq!(counted.accepted, [(4.0, 6.0), (9.0, 3.0)]);
+    }
+}
