@@ -38,8 +38,8 @@ fn table(out: &mut String, report: &Report) {
     out.push_str(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"The seesaw\">\n<table><caption>What landmarks do to \
          each other from one checkpoint to the next</caption>\n<thead><tr><th scope=\"col\">Training</th>\
-         <th scope=\"col\">Intervals</th><th scope=\"col\">Opposed pairs</th><th scope=\"col\">By chance</th><th scope=\"col\">Mean correlation</th>\
-         <th scope=\"col\">Negative</th><th scope=\"col\">Worse at the end</th></tr></thead>\n<tbody>\n",
+         <th scope=\"col\">Intervals</th><th scope=\"col\">Opposed pairs</th><th scope=\"col\">By chance</th><th scope=\"col\">Correlation</th>\
+         <th scope=\"col\">Negative</th><th scope=\"col\">Worse</th></tr></thead>\n<tbody>\n",
     );
     for phase in phases {
         let of = match (phase.frozen, report.seesaws.iter().any(|s| s.stage == phase.stage && s.frozen.is_some())) {
