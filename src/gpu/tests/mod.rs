@@ -2,6 +2,7 @@
 
 mod parity;
 mod program;
+mod translation;
 
 use super::{Adapter, GpuExecutor, select};
 use std::io::Write;
