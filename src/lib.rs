@@ -9,6 +9,9 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(target_endian = "big")]
+compile_error!("weights files hold little-endian numbers, which are read as they lie");
+
 #[cfg(feature = "cli")]
 pub mod annotate;
 #[cfg(feature = "cli")]

@@ -11,6 +11,7 @@
 #![allow(unsafe_code)]
 
 use crate::kernel::Real;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use std::any::TypeId;
 #[cfg(target_arch = "x86_64")]
 use std::arch::is_x86_feature_detected;
@@ -130,7 +131,8 @@ pub fn gemm<T: Real>([m, n, k]: [usize; 3], a: Left<T>, b: Right<T>, start: Star
         }
         #[cfg(target_arch = "aarch64")]
         if TypeId::of::<T>() == TypeId::of::<f32>() {
-            return product.panels::<std::arch::aarch64::float32x4_t, 8, 2>(0, c);
+            product.panels::<std::arch::aarch64::float32x4_t, 8, 2>(0, c);
+            return;
         }
         product.panels::<Plain<T>, 4, 1>(0, c);
     }
@@ -287,6 +289,7 @@ trait Vector: Copy {
     unsafe fn multiply_add(a: Self, b: Self, c: Self) -> Self;
 }
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! vector {
     ($arch:ident::$vector:ident, $len:literal, $splat:ident, $load:ident, $store:ident, |$a:ident, $b:ident, $c:ident| $fma:expr) => {
         impl Vector for std::arch::$arch::$vector {

@@ -39,7 +39,7 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
             file.set_permissions(old.permissions())?;
         }
         file.write_all(bytes)?;
-        file.sync_all()?;
+        flush(&file)?;
         std::fs::rename(&temp, &target)
     })();
     if let Err(source) = written {
@@ -49,6 +49,14 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     // Makes the rename itself durable; not every system can open a folder, and the content is safe either way.
     let _ = File::open(parent).and_then(|folder| folder.sync_all());
     Ok(())
+}
+
+/// Flushes a file to its disk, where its file system can: on macOS those of networks and of user programs may not.
+fn flush(file: &File) -> std::io::Result<()> {
+    // EINVAL, ENOTTY and ENOTSUP there.
+    let cannot =
+        |error: &std::io::Error| cfg!(target_vendor = "apple") && matches!(error.raw_os_error(), Some(22 | 25 | 45));
+    file.sync_all().or_else(|error| if cannot(&error) { Ok(()) } else { Err(error) })
 }
 
 /// Removes what writes that were killed left in `folder`, of the files whose names `of` accepts.

@@ -1,7 +1,7 @@
 //! Finding images: files, folders and patterns, as they are named on a command line.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::data::images::begins_as_dicom;
 use crate::error::{Error, Result};
@@ -47,12 +47,19 @@ pub fn expand_inputs(args: &[String]) -> Result<Vec<PathBuf>> {
 /// The paths that a pattern matches, folder by folder; `**` is any number of folders. Hidden files only match a dot.
 fn matches(pattern: &str) -> Result<Vec<PathBuf>> {
     let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
-    let mut found = vec![PathBuf::from(if pattern.starts_with('/') { "/" } else { "" })];
-    for part in pattern.split('/').filter(|part| !part.is_empty()) {
-        if !part.contains(['*', '?', '[']) {
-            found = found.into_iter().map(|folder| folder.join(part)).filter(|path| path.exists()).collect();
-            continue;
-        }
+    let mut found = vec![PathBuf::new()];
+    for part in Path::new(pattern).components() {
+        let part = match (part, part.as_os_str().to_str()) {
+            (Component::Normal(_), Some(name)) if name.contains(['*', '?', '[']) => name,
+            _ => {
+                found = found.into_iter().map(|folder| folder.join(part)).collect();
+                // A drive or a server by itself is no path yet.
+                if !matches!(part, Component::Prefix(_)) {
+                    found.retain(|path| path.exists());
+                }
+                continue;
+            }
+        };
         let glob = glob::Pattern::new(part)
             .map_err(|e| Error::input(pattern, format!("not a pattern: {} in `{part}`", e.msg)))?;
         let mut next = Vec::new();

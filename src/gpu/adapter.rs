@@ -87,10 +87,13 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
 }
 
 /// Sides of 16 (NVIDIA) go before those of 8 (Apple, llvmpipe). A workgroup of 128 threads must have at least four subgroups,
-/// which shaders cannot ask for; so those of AMD, of 32 or 64 threads as the driver likes, are left out.
+/// which shaders cannot ask for; so those of AMD, of 32 or 64 threads as the driver likes, are left out. Of Metal wgpu says 64 whatever
+/// the GPU; Apple's have 32.
 fn matrix(adapter: &wgpu::Adapter) -> Option<usize> {
     use wgpu::CooperativeScalarType::{F16, F32};
-    let able = adapter.features().contains(MATRIX) && adapter.get_info().subgroup_max_size <= 32;
+    let info = adapter.get_info();
+    let four_subgroups = info.subgroup_max_size <= 32 || info.backend == wgpu::Backend::Metal;
+    let able = four_subgroups && adapter.features().contains(MATRIX);
     let properties = if able { adapter.cooperative_matrix_properties() } else { Vec::new() };
     [16, 8].into_iter().find(|&side| {
         let square = |m: &wgpu::CooperativeMatrixProperties| [m.m_size, m.n_size, m.k_size] == [side as u32; 3];

@@ -48,8 +48,8 @@ pub(super) struct Device {
 }
 
 impl Device {
-    /// Opens a device with the largest buffers and bindings that it grants, and wgpu's default limits for the rest; with its
-    /// matrix units, if they are wanted.
+    /// Opens a device with the largest buffers and bindings that it grants, and for the rest wgpu's default limits or what it has
+    /// below them, as small boards do in textures; with its matrix units, if they are wanted.
     pub fn open(adapter: &Adapter, matrix: bool) -> Result<Self> {
         let granted = adapter.adapter.limits();
         let required_limits = wgpu::Limits {
@@ -57,7 +57,7 @@ impl Device {
             max_storage_buffer_binding_size: granted.max_storage_buffer_binding_size,
             // Parameters in f16 begin at multiples of 128 bytes.
             min_storage_buffer_offset_alignment: granted.min_storage_buffer_offset_alignment,
-            ..wgpu::Limits::default()
+            ..wgpu::Limits::default().or_worse_values_from(&granted)
         };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("onemark"),

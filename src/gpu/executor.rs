@@ -108,8 +108,10 @@ impl GpuExecutor {
         let program = if self.storage == Element::F16 { program.half() } else { program };
         let need = Need { bytes: program.total_bytes(), largest: program.largest() };
         // Shaders count elements in 32 bits, some of them with a sign.
-        let limit = self.device.device.limits().max_storage_buffer_binding_size.min(4 << 31);
-        if let Some(slot) = program.slots.iter().find(|slot| slot.bytes() > limit) {
+        let most = self.device.device.limits().max_storage_buffer_binding_size;
+        let limit = |slot: &Slot| most.min(slot.element.bytes() << 31);
+        if let Some(slot) = program.slots.iter().find(|slot| slot.bytes() > limit(slot)) {
+            let limit = limit(slot);
             let limit = format!(", a tensor has at most {limit} ({} has {})", slot.name, slot.bytes());
             return Err(self.device.out_of_memory(&need, limit));
         }

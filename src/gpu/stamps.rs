@@ -1,7 +1,7 @@
 //! Timestamps around compute passes, and whether they can be believed.
 
 use super::device::{Device, Need};
-use crate::{Error, Result};
+use crate::Result;
 use std::time::Duration;
 
 /// Queries that a set may have.
@@ -29,7 +29,8 @@ impl Stamps {
             stamps.resolve(&mut encoder);
             device.queue.submit([encoder.finish()])
         })?;
-        Ok(stamps.read(device, submission, Duration::from_secs(10)).is_ok())
+        let ticks = stamps.ticks(device, submission, Duration::from_secs(10))?;
+        Ok(!ticks.contains(&0) && ticks.is_sorted())
     }
 
     /// For that many passes.
@@ -79,30 +80,44 @@ impl Stamps {
         encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.staging, 0, Self::bytes(self.passes));
     }
 
-    /// The beginning and the end of each pass, since the first began.
-    ///
-    /// # Errors
-    /// [`Error::Limits`] if they are zero or run backwards.
+    /// The beginning and the end of each pass, since the first began. Where the counter begins anew, as some do every hour, the
+    /// time from one tick to the next is unknown and taken for none.
     pub fn read(
         &self,
         device: &Device,
         submission: wgpu::SubmissionIndex,
         limit: Duration,
     ) -> Result<Vec<[Duration; 2]>> {
-        let ticks: Vec<u64> = device.map(
-            &self.staging,
-            Self::bytes(self.passes),
-            submission,
-            limit,
-            "reading timestamps",
-            <[u64]>::to_vec,
-        )?;
-        if ticks.contains(&0) || !ticks.is_sorted() {
-            let cause = "its timestamps are zero or run backwards".into();
-            return Err(Error::Limits { device: device.info.name.clone(), cause });
-        }
-        let (first, period) = (ticks.first().copied().unwrap_or(0), f64::from(device.queue.get_timestamp_period()));
-        let since = |tick: u64| Duration::from_nanos(((tick - first) as f64 * period) as u64);
-        Ok(ticks.chunks_exact(2).map(|pass| [since(pass[0]), since(pass[1])]).collect())
+        let ticks = self.ticks(device, submission, limit)?;
+        let period = f64::from(device.queue.get_timestamp_period());
+        let time = |ticks: u64| Duration::from_nanos((ticks as f64 * period) as u64);
+        Ok(since_first(&ticks).chunks_exact(2).map(|pass| [time(pass[0]), time(pass[1])]).collect())
+    }
+
+    fn ticks(&self, device: &Device, submission: wgpu::SubmissionIndex, limit: Duration) -> Result<Vec<u64>> {
+        let bytes = Self::bytes(self.passes);
+        device.map(&self.staging, bytes, submission, limit, "reading timestamps", <[u64]>::to_vec)
+    }
+}
+
+/// Ticks since the first one, of a counter that may begin anew.
+fn since_first(ticks: &[u64]) -> Vec<u64> {
+    let steps = ticks.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
+    let mut sum = 0;
+    let sums = steps.map(|step| {
+        sum += step;
+        sum
+    });
+    ticks.first().map(|_| 0).into_iter().chain(sums).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_that_begins_anew_loses_one_interval() {
+        assert_eq!(since_first(&[7, 9, 9, 1, 4]), [0, 2, 2, 2, 5]);
+        assert!(since_first(&[]).is_empty());
     }
 }

@@ -228,7 +228,7 @@ impl Kernel for Conv2d {
 
     fn flops(&self, x: &[Shape], y: &[Shape]) -> u64 {
         let adapter = self.extras().1.map_or(0, |(v, _)| x[v].n * (x[0].c + x[1].n));
-        (2 * y[0].len() / x[1].n * (x[1].image_len() * x[1].n + adapter)) as u64
+        2 * (y[0].len() / x[1].n) as u64 * (x[1].image_len() * x[1].n + adapter) as u64
     }
 
     fn with_activation(&self, activation: Activation) -> Option<Self> {

@@ -134,7 +134,7 @@ impl Kernel for Conv2dGradInput {
     }
 
     fn flops(&self, x: &[Shape], y: &[Shape]) -> u64 {
-        2 * (y[0].k * x[0].slice_len() * x[1].image_len()) as u64
+        2 * (y[0].k * x[0].slice_len()) as u64 * x[1].image_len() as u64
     }
 
     fn samples() -> Vec<Sample<Self>> {
@@ -323,7 +323,7 @@ impl Kernel for Conv2dGradWeight {
 
     fn flops(&self, x: &[Shape], y: &[Shape]) -> u64 {
         let k = x[0].k.max(x[1].k);
-        2 * (k * x[1].slice_len() * y[0].image_len()) as u64
+        2 * (k * x[1].slice_len()) as u64 * y[0].image_len() as u64
     }
 
     fn samples() -> Vec<Sample<Self>> {

@@ -180,7 +180,7 @@ impl Kernel for MatMul {
     }
 
     fn flops(&self, x: &[Shape], y: &[Shape]) -> u64 {
-        2 * (y[0].len() * extent(x[0], self.transpose_a).1) as u64
+        2 * y[0].len() as u64 * extent(x[0], self.transpose_a).1 as u64
     }
 
     fn samples() -> Vec<Sample<Self>> {

@@ -89,7 +89,7 @@ pub const MAX_BYTES: u64 = 16 << 30;
 #[derive(Clone, Debug)]
 pub struct RunDir {
     path: PathBuf,
-    /// Held while it is written to; nothing for who only reads, and where the system has no locks on folders.
+    /// Held while it is written to; nothing for who only reads, and where the file system has no locks.
     _lock: Option<Arc<File>>,
 }
 
@@ -100,15 +100,19 @@ impl RunDir {
     /// [`Error::Input`] if another process has it open so.
     pub fn create(path: &Path) -> Result<Self> {
         std::fs::create_dir_all(path).map_err(|e| Error::io(path, "create", e))?;
-        let folder = File::open(path).ok();
-        if let Some(Err(TryLockError::WouldBlock)) = folder.as_ref().map(File::try_lock) {
+        // The folder itself, or where the system does not open folders a file in it.
+        let lock = match cfg!(windows) {
+            true => File::options().write(true).create(true).truncate(false).open(path.join(".lock")).ok(),
+            false => File::open(path).ok(),
+        };
+        if let Some(Err(TryLockError::WouldBlock)) = lock.as_ref().map(File::try_lock) {
             return Err(Error::input(
                 path,
                 "another onemark writes into this folder; wait for it, or name another --out",
             ));
         }
         remove_leftovers(path, |_| true)?;
-        Ok(Self { path: path.into(), _lock: folder.map(Arc::new) })
+        Ok(Self { path: path.into(), _lock: lock.map(Arc::new) })
     }
 
     /// A folder to read from, of a run that may be going on.
