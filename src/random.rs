@@ -66,7 +66,10 @@ mod tests {
         let uniform: Vec<f64> = (0..n).map(|_| stream.uniform()).collect();
         let normal: Vec<f64> = (0..n).map(|_| stream.normal()).collect();
         let mean = |x: &[f64]| x.iter().sum::<f64>() / n as f64;
-        let variance = |x: &[f64]| x.iter().map(|v| (v - mean(x)).powi(2)).sum::<f64>() / n as f64;
+        let variance = |x: &[f64]| {
+            let mean = mean(x);
+            x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n as f64
+        };
         assert!((mean(&uniform) - 0.5).abs() < 5e-3 && (variance(&uniform) - 1.0 / 12.0).abs() < 2e-3);
         assert!(mean(&normal).abs() < 2e-2 && (variance(&normal) - 1.0).abs() < 2e-2);
         assert!((0..1000).all(|_| stream.index(7) < 7));
