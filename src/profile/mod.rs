@@ -124,17 +124,17 @@ mod tests {
         Settings { config, landmarks: 2, batch: Some(2), images: 2, size: [64, 80], ..Settings::default() }
     }
 
-    /// Slices on the device do not overlap, and their sum is the device's time but for 5 %. On images large enough that what
-    /// lies between two launches is little beside them, as it is in a step of the default configuration.
+    /// Slices on the device do not overlap, none is left out, and their sum is the device's time but for 5 %. On images large
+    /// enough that what lies between two launches is little beside them, as it is in a step of the default configuration.
     fn check(device: &Device) {
         let mut settings = small();
         (settings.config.global_side, settings.config.local_side) = (96, 192);
         (settings.config.crop.side, settings.size) = (64, [128, 160]);
         (settings.config.crop.channels, settings.config.matching.channels) = (vec![8, 16], vec![8, 16, 16]);
         for workload in [Workload::Step(Kind::Single), Workload::Detect] {
-            // What else runs on the machine may come between two slices: the best of a few tells.
-            let best = (0..5).map(|_| share(workload, &settings, device)).fold(0.0, f64::max);
-            assert!(best >= 0.95, "slices are {best} of the device's time on {}", device.name());
+            // What else runs on the machine may come between two slices: one undisturbed try tells.
+            let filled = (0..30).any(|_| share(workload, &settings, device) >= 0.95);
+            assert!(filled, "slices are never 95 % of the device's time on {}", device.name());
         }
     }
 
@@ -149,6 +149,9 @@ mod tests {
         }
         let mut end = Duration::ZERO;
         for run in &profile.runs {
+            if let Some(encoding) = &profile.encodings[run.program] {
+                assert_eq!(run.timing.spans.len(), encoding.launches, "a slice for each launch");
+            }
             assert!(run.began <= run.launched && run.launched <= run.ended && run.began >= end);
             for span in &run.timing.spans {
                 let start = run.launched + span.start;
