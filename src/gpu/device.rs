@@ -71,7 +71,7 @@ impl Device {
         };
         let info = adapter.info.clone();
         let (device, queue) = pollster::block_on(adapter.adapter.request_device(&descriptor))
-            .map_err(|e| Error::NoDevice(format!("{} does not open: {e}", info.name)))?;
+            .map_err(|e| Error::NoDevice(format!("{} does not open: {e}; `cpu` always works", info.name)))?;
         let faults = Arc::new(Faults::default());
         let (lost, uncaptured) = (faults.clone(), faults.clone());
         device.set_device_lost_callback(move |reason, message| note(&lost.lost, format!("{reason:?}: {message}")));
