@@ -133,8 +133,14 @@ mod tests {
         (settings.config.crop.channels, settings.config.matching.channels) = (vec![8, 16], vec![8, 16, 16]);
         for workload in [Workload::Step(Kind::Single), Workload::Detect] {
             // What else runs on the machine may come between two slices: one undisturbed try tells.
-            let filled = (0..30).any(|_| share(workload, &settings, device) >= 0.95);
-            assert!(filled, "slices are never 95 % of the device's time on {}", device.name());
+            let mut best = 0.0f64;
+            for _ in 0..30 {
+                best = best.max(share(workload, &settings, device));
+                if best >= 0.95 {
+                    break;
+                }
+            }
+            assert!(best >= 0.95, "slices are {best} of the device's time on {}", device.name());
         }
     }
 
