@@ -22,6 +22,7 @@
 use crate::data::gray::GrayImage;
 use crate::data::point::Point;
 use crate::device::{Device, Executor};
+use crate::learn::augment::View;
 use crate::learn::crops::{Locator, Sight};
 use crate::learn::dataset::Dataset;
 use crate::learn::joint::JointLocator;
@@ -232,7 +233,7 @@ impl Refiner {
         self.executor.write(Region::Data, &dataset.pixels)?;
         let mut sights = match &self.locator {
             Closer::Crops(locator) => locator.find(&mut self.executor, dataset, &[0], &[coarse.to_vec()], views)?,
-            Closer::Whole(locator) => locator.look(&mut self.executor, dataset, &[0], &[dataset.frame()])?,
+            Closer::Whole(locator) => locator.look(&mut self.executor, dataset, &[0], &[View::WHOLE])?,
         };
         Ok(sights.swap_remove(0))
     }

@@ -6,6 +6,7 @@ use onemark::data::phantom::{LANDMARKS, phantom};
 use onemark::detect::Detector;
 use onemark::device::Device;
 use onemark::kernel::Element;
+use onemark::learn::augment::View;
 use onemark::learn::config::Config;
 use onemark::learn::dataset::Dataset;
 use onemark::learn::joint::{JointConfig, JointTraining};
@@ -110,7 +111,7 @@ fn maps_between_programs_hold_in_f16_what_they_do_in_f32() {
     let config = MatchConfig { sharpness: 200.0, ..model.header.config.matching.clone() };
     let look = |device: &Device| {
         let mut matcher = Matcher::new(device, &config, &model.matching, &dataset, points.len()).unwrap();
-        matcher.look(&dataset.plain(0, dataset.frame()).encode()).unwrap();
+        matcher.look(&dataset.plain(0, View::WHOLE).encode()).unwrap();
         let features = matcher.features(&points).unwrap();
         let peaks = matcher.locate(&dataset, 0, &features, Some((&points, 6.0))).unwrap();
         (features, peaks)

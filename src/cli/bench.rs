@@ -33,7 +33,7 @@ pub struct Args {
     /// doubles); may be given again.
     #[arg(long, value_name = "SHAPE", conflicts_with = "case")]
     shape: Vec<String>,
-    /// One operation with its shapes, as the table's `command` column has it; may be given again.
+    /// One operation with its shapes, as the `command` column of --format csv has it; may be given again.
     #[arg(long, value_name = "JSON")]
     case: Vec<String>,
     /// A GPU variant of kernels with several, or `all` of them [default: the one that is chosen].

@@ -1,12 +1,13 @@
 //! The methods of a run side by side, on images whose truth is known.
 
+use super::config;
 use crate::data::gray::GrayImage;
 use crate::data::labels::{LabelRow, Labels, scale_point};
 use crate::detect::{Detector, Landmark};
 use crate::device::Device;
 use crate::eval::{Evaluation, Options, Reliability, evaluate};
 use crate::learn::augment::Point;
-use crate::learn::checkpoint::RunDir;
+use crate::learn::checkpoint::{CONFIG, RunDir};
 use crate::learn::pipeline::{Observer, Progress, snapshot_file, weights_file};
 use crate::model::{Kind, Model};
 use crate::report::{Method, Phase, Report, Seesaw};
@@ -254,7 +255,7 @@ pub fn seesaws(
     let wanted: std::collections::HashSet<&str> = images.iter().map(|named| named.name.as_str()).collect();
     let rows = truth.rows.iter().filter(|row| wanted.contains(row.image.as_str())).cloned().collect();
     let truth = Labels { names: truth.names.clone(), rows };
-    let config = run.config()?;
+    let config = config::read(&run.file(CONFIG))?;
     let errors = |kind: Kind| {
         let contender = contenders.iter().find(|c| c.name == kind.name())?;
         Some(by_landmark(&contender.evaluation, landmarks).into_iter().map(|stats| stats.0))

@@ -31,7 +31,7 @@ const TEST: usize = 40;
 const TRUTH: &str = "truth.csv";
 
 /// The settings of the demonstration: those of any run, with fewer steps and smaller crops.
-fn config(seed: u64) -> Config {
+fn settings(seed: u64) -> Config {
     let mut config = Config { seed, ..Config::default() };
     config.matching.steps = 400;
     // No fewer pixels than a round of the single models sees.
@@ -147,10 +147,10 @@ pub fn demo(out: &Path, device: &Device, seed: u64, observer: &mut dyn Observer)
     if !run.has(CONFIG) {
         refuse_existing(&[TRUTH, "summary.json", "report.html"].map(|name| run.file(name)))?;
     }
-    let config = config(seed);
+    let config = settings(seed);
     config.validate()?;
     let toml = toml::to_string(&config).expect("settings are TOML");
-    if run.has(CONFIG) && run.config()? != config {
+    if run.has(CONFIG) && super::config::read(&run.file(CONFIG))? != config {
         return Err(Error::input(out, "holds another run; give another --out"));
     }
     let names: Vec<String> = train.labels.rows.iter().map(|row| row.image.clone()).collect();

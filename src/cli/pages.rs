@@ -28,11 +28,9 @@ pub fn add_training(report: &mut Report, run: &RunDir, native: usize, unit: Opti
         let log: StageLog = run.read_json(&name)?;
         let mean = |losses: &Vec<f64>| losses.iter().sum::<f64>() / losses.len().max(1) as f64;
         let points = log.losses.iter().enumerate().map(|(step, losses)| (step as f64, mean(losses))).collect();
-        report.losses.push(LossCurves {
-            stage: kind.name().into(),
-            log: false,
-            curves: vec![Curve { name: kind.name().into(), points }],
-        });
+        report
+            .losses
+            .push(LossCurves { stage: kind.name().into(), curves: vec![Curve { name: kind.name().into(), points }] });
         if !log.updates.is_empty() {
             report.trajectories.push(trajectories(kind, &log, unit));
         }

@@ -310,7 +310,7 @@ fn page(run: &RunDir, device: &Device, task: &Task, names: &[String], start: Ins
         landmarks: task.landmarks.clone(),
         provenance: Provenance {
             command: super::command_line(),
-            config: toml::to_string(&run.config()?).unwrap_or_default(),
+            config: toml::to_string(&config::read(&run.file(CONFIG))?).unwrap_or_default(),
             device: device.name(),
             seconds: start.elapsed().as_secs_f64(),
             versions: vec![("onemark".into(), env!("CARGO_PKG_VERSION").into())],

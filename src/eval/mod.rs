@@ -62,9 +62,9 @@ pub struct Options {
     pub resamples: usize,
     /// Seed of the bootstrap.
     pub seed: u64,
-    /// What messages call the predictions, and
+    /// What messages call the predictions.
     pub pred_path: PathBuf,
-    /// the truth.
+    /// What messages call the truth.
     pub truth_path: PathBuf,
 }
 
@@ -248,7 +248,7 @@ pub fn error_grid(pred: &Labels, truth: &Labels, options: &Options) -> Result<Er
                 );
                 return Err(Error::input_at(&options.truth_path, image, cause));
             }
-            grid.scaled += 1;
+            grid.scaled += usize::from(kept.iter().any(|&k| point(row, k).is_some()));
         }
         let mut errors = vec![None; kept.len()];
         for (j, &k) in kept.iter().enumerate() {
@@ -409,6 +409,10 @@ mod tests {
             e.to_table()
         );
         assert_eq!((e.landmarks[0].mre, e.landmarks[1].mre, e.landmarks[1].n), (1.0, 2.0, 2));
+        // Of an image without points nothing is scaled.
+        let twice = labels("image,width,height,b_x,b_y\n1,200,100,80.5,108.5\n2,200,100,9,9\n3,200,100,0.5,20.5\n");
+        let b = evaluate(&twice, &truth(), &Options { skip: vec!["a".into()], ..Options::default() }).unwrap();
+        assert_eq!((b.scaled, b.images, b.all.mre), (2, 2, 2.0));
         // Only `a` has scores: 0.5 where it is 3 px off, which is more than 1.2 % of 100, and 1 where it is right.
         let line = "scores: MRE 0.00 px of the 80 % of points from 1.00 up, 1.00 px of all with a score; calibration error 0.17";
         assert!(e.to_table().contains(line), "{}", e.to_table());

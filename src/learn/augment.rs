@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct View(pub [[f64; 3]; 2]);
 
 impl View {
+    /// Of a whole frame, pixel by pixel.
+    pub const WHOLE: Self = Self([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]);
+
     /// A view of `w` x `h` pixels whose centre shows `centre`, rotated and scaled; a scale above 1 shows more of the image.
     pub fn similarity(w: usize, h: usize, centre: Point, scale: f64, radians: f64) -> Self {
         let (sin, cos) = (scale * radians.sin(), scale * radians.cos());

@@ -161,13 +161,6 @@ impl RunDir {
         write_atomic(&path, text.as_bytes())
     }
 
-    /// The settings of the run.
-    pub fn config(&self) -> Result<Config> {
-        let path = self.file(CONFIG);
-        let text = String::from_utf8(read_capped(&path, 1 << 20)?).map_err(|e| Error::input(&path, e.to_string()))?;
-        toml::from_str(&text).map_err(|e| Error::input(&path, e.message().to_string()))
-    }
-
     /// Saves the state of the stage in progress.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<()> {
         let path = self.file(&checkpoint_file(&checkpoint.stage));

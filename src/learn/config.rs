@@ -53,7 +53,7 @@ pub struct Config {
     /// Stage 1.
     #[serde(rename = "match")]
     pub matching: MatchConfig,
-    /// First pseudo-labels from matches.
+    /// First pseudo-labels from matches; lengths are shares of the image's longer side.
     pub propose: ProposeConfig,
     /// What all landmarks of an image say of each.
     pub shape: ShapeConfig,
@@ -95,7 +95,8 @@ impl Config {
         let native = sizes.iter().flatten().copied().max().unwrap_or(self.local_side);
         let local = self.local_side.min(native);
         self.local_side = best_side(sizes, local);
-        self.global_side = best_side(sizes, self.global_side.min((native / 2).max(32)));
+        // A side that is a little less than asked for is no less than what is legal.
+        self.global_side = best_side(sizes, self.global_side.min((native / 2).max(LEAST_SIDE))).max(LEAST_SIDE);
         self
     }
 }
@@ -157,7 +158,7 @@ impl Config {
     pub fn faults(&self) -> Result<(), Fault> {
         let Self { matching, propose, crop, joint, single, fuse, .. } = self;
         whole("seed", self.seed, 0..=i64::MAX as u64)?;
-        whole("global_side", self.global_side, 32..=4096)?;
+        whole("global_side", self.global_side, LEAST_SIDE..=4096)?;
         whole("local_side", self.local_side, 1..=8192)?;
         whole("views", self.views, 1..=VIEWS.len())?;
         whole("memory_mib", self.memory_mib, 1..=1 << 24)?;
@@ -228,6 +229,8 @@ impl Config {
 // Far beyond what is useful: what keeps a slip of the pen, or a hostile weights file, from exhausting memory.
 const STEPS: RangeInclusive<usize> = 1..=10_000_000;
 const BATCH: RangeInclusive<usize> = 1..=4096;
+/// The least `global_side`, pixels.
+const LEAST_SIDE: usize = 32;
 const CHANNELS: RangeInclusive<usize> = GROUPS..=1024;
 /// Frames can be halved this often.
 const LEVELS: usize = Dataset::MULTIPLE.ilog2() as usize + 1;
@@ -284,6 +287,16 @@ fn gates(stage: &str, gates: &Gates) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_that_fit_images_are_legal() {
+        for [w, h] in [[8, 8], [64, 34], [34, 64], [48, 25], [1920, 1000]] {
+            for global_side in [32, 240] {
+                let config = Config { global_side, ..Config::default() }.fit_to(&[[w, h]]);
+                assert_eq!(config.faults(), Ok(()), "{w}x{h}, {global_side}");
+            }
+        }
+    }
 
     #[test]
     fn faults_name_the_key() {

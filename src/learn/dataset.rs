@@ -78,11 +78,6 @@ impl Dataset {
         let [width, height] = self.sizes[image];
         WarpRow::plain(image, width, height, view.0)
     }
-
-    /// The view of a whole frame.
-    pub fn frame(&self) -> View {
-        View([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    }
 }
 
 /// An image's size when its longer side has `side` pixels. In integers: every host rounds alike.

@@ -9,7 +9,7 @@ use super::updates::Gates;
 use crate::data::point::distance;
 use serde::{Deserialize, Serialize};
 
-/// One landmark's pseudo-labels over the images of a data set, in pixels of the local resolution.
+/// One landmark's pseudo-labels over the images of a data set, in its stored pixels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PseudoLabels {
     /// Position in each image. The template's is its annotation and never changes.
@@ -84,9 +84,9 @@ pub struct UpdateLog {
     pub refused_shape: usize,
     /// Labels kept because the step was too long.
     pub refused_step: usize,
-    /// Mean distance between the views, pixels.
+    /// Mean distance between the views, stored pixels of the data set.
     pub spread: f64,
-    /// Mean length of accepted steps, before blending, pixels.
+    /// Mean length of accepted steps, before blending, likewise.
     pub moved: f64,
     /// What became of the label of each image, a letter an image: `a` accepted, `v` refused since the views disagreed, `s` since the
     /// step went far from where the arrangement expects it, `l` since it was too long, `-` the template.

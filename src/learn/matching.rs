@@ -123,7 +123,7 @@ fn stride(level: usize) -> f32 {
     (2usize << level) as f32
 }
 
-/// Template features: for each level, `[landmarks, embedding]`.
+/// What landmarks are told by, of the template or of matches: for each level, `[landmarks, embedding]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Features(pub Vec<Vec<f32>>);
 

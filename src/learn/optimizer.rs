@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Optimizer {
-    /// Peak learning rate.
+    /// Learning rate before warm-up and the cosine that ends a stage: of long stages about the peak.
     pub lr: f64,
     /// Steps of linear warm-up.
     pub warmup: usize,
@@ -27,7 +27,8 @@ impl Default for Optimizer {
 }
 
 impl Optimizer {
-    /// The numbers of step `step` (from 0) of `steps`: linear warm-up, then half a cosine down to 1 % of the peak.
+    /// The numbers of step `step` (from 0) of `steps`: a linear warm-up times half a cosine over all steps, which ends at 1 %. Where the
+    /// warm-up is much of the stage, the peak is below `lr` (with 30 steps of 60, half of it).
     pub fn hyper(&self, step: usize, steps: usize) -> Hyper {
         let progress = step as f64 / steps.max(1) as f64;
         let warm = ((step + 1) as f64 / self.warmup.max(1) as f64).min(1.0);

@@ -2,7 +2,7 @@
 
 mod inherit;
 
-use super::augment::Point;
+use super::augment::{Point, View};
 use super::checkpoint::{Checkpoint, RunDir, StageLog, checkpoint_file};
 use super::config::{Config, InitialLabels};
 use super::dataset::Dataset;
@@ -181,14 +181,7 @@ impl<'a> Pipeline<'a> {
     /// # Errors
     /// [`Error::Input`] if weights in the folder are not those of this task and these settings.
     pub fn train(&mut self, stages: &[Kind]) -> Result<()> {
-        self.run.times()?; // or hours of training would end in its error
-        for kind in Kind::ALL {
-            let path = self.run.file(&weights_file(kind));
-            if path.is_file() && Model::read(&path)?.header != self.header(kind) {
-                let cause = "is of another task or other settings; delete it to train its stage again";
-                return Err(Error::input(path, cause));
-            }
-        }
+        self.check()?;
         for kind in Kind::ALL {
             if !stages.contains(&kind) || self.run.has(&weights_file(kind)) {
                 continue;
@@ -203,6 +196,27 @@ impl<'a> Pipeline<'a> {
             self.run.add_time(kind.name(), start.elapsed().as_secs_f64(), &self.device.name())?;
             trained?;
             self.run.clear_checkpoint(kind.name())?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a folder that hours of training would end in an error of, and clears away what finished stages need no more: a kill
+    /// may have left it, or their weights are another run's.
+    fn check(&self) -> Result<()> {
+        self.run.times()?;
+        for kind in Kind::ALL {
+            let path = self.run.file(&weights_file(kind));
+            if !path.is_file() {
+                continue;
+            }
+            if Model::read(&path)?.header != self.header(kind) {
+                let cause = "is of another task or other settings; delete it to train its stage again";
+                return Err(Error::input(path, cause));
+            }
+            self.run.clear_checkpoint(kind.name())?;
+            if kind == Kind::Single {
+                self.rounds().clear()?;
+            }
         }
         Ok(())
     }
@@ -272,7 +286,7 @@ impl<'a> Pipeline<'a> {
                 return Err(Error::Interrupted);
             }
         }
-        matcher.look(&self.global.plain(template, self.global.frame()).encode())?;
+        matcher.look(&self.global.plain(template, View::WHOLE).encode())?;
         let check = |sought| features.check(&mut matcher, &self.global, template, sought);
         let proposals = sought.iter().map(check).collect::<Result<Vec<_>>>()?;
         self.run.write_json(PROPOSALS, &proposals)?;
@@ -359,13 +373,14 @@ impl<'a> Pipeline<'a> {
     /// Trains single models of some landmarks for the round that the run is in, and leaves them as a part of it.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there are no such landmarks.
+    /// [`Error::Usage`] if there are no such landmarks, [`Error::Input`] as of [`Pipeline::train`].
     pub fn train_part(&mut self, landmarks: Range<usize>) -> Result<()> {
         let k = self.task.landmarks.len();
         if landmarks.is_empty() || landmarks.end > k {
             let Range { start, end } = landmarks;
             return Err(Error::Usage(format!("there are no landmarks {start}..{end}: there are 0..{k}")));
         }
+        self.check()?;
         let round = self.rounds().next();
         if round == self.config.single.rounds.len() {
             return Ok(());

@@ -5,7 +5,7 @@ mod training;
 #[cfg(feature = "train")]
 pub use training::{Proposal, pseudo_labels};
 
-use super::augment::Point;
+use super::augment::{Point, View};
 use super::dataset::Dataset;
 use super::matching::{Features, Match, Matcher};
 use super::shape::Similarity;
@@ -53,7 +53,7 @@ impl TemplateFeatures {
         config: &ProposeConfig,
     ) -> Result<(Vec<Match>, Vec<Point>)> {
         let side = dataset.sizes[image].into_iter().max().unwrap_or(1) as f64;
-        matcher.look(&dataset.plain(image, dataset.frame()).encode())?;
+        matcher.look(&dataset.plain(image, View::WHOLE).encode())?;
         let free = matcher.locate(dataset, image, &self.features, None)?;
         let expected = self.arrange(&free, config.outlier * side);
         if config.prior == 0.0 {

@@ -13,7 +13,7 @@ use super::pipeline::{LABELS, log_file, weights_file};
 use crate::model::{Header, Kind, Model};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// What the training of some landmarks left.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -84,7 +84,7 @@ impl<'a> Rounds<'a> {
     /// The landmarks whose parts of a round are there, in order.
     ///
     /// # Errors
-    /// [`Error::Input`] if parts overlap.
+    /// [`Error::Input`] if parts overlap, or are of more landmarks than the run has.
     pub fn parts(&self, round: usize) -> Result<Vec<Range<usize>>> {
         let names = self.run.names()?;
         let mut parts: Vec<Range<usize>> =
@@ -159,14 +159,23 @@ impl<'a> Rounds<'a> {
             }
             let model = Model { header, matching, template, shape, net: all.net };
             model.write(&self.run.file(&weights_file(Kind::Single)))?;
-            (0..round).try_for_each(|round| self.run.remove(&round_file(round)))?;
+            return self.clear();
         }
         // Those of earlier rounds too, should a kill have left any.
+        self.remove_parts(0..=round)
+    }
+
+    /// Removes what a finished stage needs no more.
+    pub fn clear(&self) -> Result<()> {
+        let rounds = self.config.single.rounds.len();
+        (0..rounds).try_for_each(|round| self.run.remove(&round_file(round)))?;
+        self.remove_parts(0..=rounds)
+    }
+
+    fn remove_parts(&self, rounds: RangeInclusive<usize>) -> Result<()> {
         let names = self.run.names()?;
-        names
-            .iter()
-            .filter(|name| parse(name).is_some_and(|part| part.0 <= round))
-            .try_for_each(|name| self.run.remove(name))
+        let of = |name: &&String| parse(name).is_some_and(|part| rounds.contains(&part.0));
+        names.iter().filter(of).try_for_each(|name| self.run.remove(name))
     }
 }
 

@@ -8,9 +8,10 @@
 //! E[x | v] = S (S + noise^2 diag(1 / w))^-1 v
 //! ```
 //!
-//! A landmark's weight `w` falls with its residual `r` as `1 / (1 + (r / (4 noise))^2)^2` (Geman and McClure 1985), first about
-//! the mean shape, where what the landmark varies by counts as noise, then about `x`, and `S` is the covariance of shapes in
-//! which doubted landmarks are filled in from the others. No truth is read: only that most landmarks of most images are right.
+//! A landmark's weight `w` falls with its residual `r` as `1 / (1 + (r / 4u)^2)^2` (Geman and McClure 1985), first about the mean
+//! shape, then about `x`; `u` is the noise, or what is usual where that is more: of shapes to learn from the landmark's median
+//! residual, of a shape to settle first what the landmark varies by. `S` is the covariance of shapes in which doubted landmarks are
+//! filled in from the others. No truth is read: only that most landmarks of most images are right.
 //!
 //! To what shapes were seen to vary by, `S` adds a smooth deformation (a Gaussian process, `SMOOTH`): a jaw that opens farther
 //! than any that was seen takes its landmarks with it, which are not wrong; one that goes its way alone is.
@@ -36,7 +37,7 @@ impl Default for ShapeConfig {
     }
 }
 
-/// Residual, in noises, at which a landmark's say in the shape is quartered.
+/// Residual, in usual ones (see the [module](self)), at which a landmark's say in the shape is quartered.
 pub(crate) const OUTLIER: f64 = 4.0;
 /// Residual, in noises, at which a point is half believed; nearer, it soon is wholly (by the fourth power).
 pub(crate) const DOUBT: f64 = 5.0;
@@ -153,10 +154,10 @@ impl ShapeModel {
                     seen.iter().zip(&hidden).map(|(seen, hidden)| residual(seen, hidden, landmark)).collect();
                 let mut sorted = residuals.clone();
                 sorted.sort_by(f64::total_cmp);
-                // About the mean, what a landmark varies by is no fault of a shape.
+                // About the mean, what a landmark varies by is no fault of a shape; nor later that it is found badly in all.
                 let usual = sorted.get(n / 2).copied().unwrap_or(0.0).max(noise);
                 for ((current, weights), r) in current.iter_mut().zip(weights).zip(&residuals) {
-                    current[landmark] = weights[landmark] * say(r / usual, OUTLIER).powi(2);
+                    current[landmark] = weights[landmark] * say(r / usual);
                 }
             }
         }
@@ -188,8 +189,7 @@ impl ShapeModel {
         for round in 0..=ROUNDS {
             for landmark in 0..k {
                 let usual = if round == 0 { self.variation(landmark) } else { self.noise };
-                current[landmark] =
-                    weights[landmark] * say(residual(&seen, &hidden, landmark) / usual, OUTLIER).powi(2);
+                current[landmark] = weights[landmark] * say(residual(&seen, &hidden, landmark) / usual);
             }
             fit = Similarity::fit(points, &self.mean, &current);
             seen = align(&fit);
@@ -242,9 +242,9 @@ impl ShapeModel {
     }
 }
 
-/// How much a landmark whose residual is `r` noises is believed: half at `half` of them.
-fn say(r: f64, half: f64) -> f64 {
-    1.0 / (1.0 + (r / half).powi(2))
+/// The say in the shape of a landmark whose residual is `r` usual ones.
+fn say(r: f64) -> f64 {
+    (1.0 / (1.0 + (r / OUTLIER).powi(2))).powi(2)
 }
 
 /// How far a point whose residual is `r` noises is believed.

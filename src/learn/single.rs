@@ -25,7 +25,7 @@ pub struct SingleConfig {
     pub batch: usize,
     /// How many of them show the template.
     pub template: usize,
-    /// Updates of the pseudo-labels.
+    /// Updates of the pseudo-labels; their lengths are shares of a crop's side.
     pub update: Updates,
     /// Optimiser.
     pub optimizer: Optimizer,

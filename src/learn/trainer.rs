@@ -20,12 +20,11 @@ pub const STATE: [Region; 4] = [Region::Params, Region::Moment1, Region::Moment2
 
 impl Trainer {
     /// Finishes a tape that recorded a scalar loss: appends backward pass and optimiser, and plans. The optimiser's numbers
-    /// become the last input; the tape's outputs so far come first in every report.
+    /// become the last input.
     pub fn plan(mut tape: Tape, loss: Var) -> Result<(Program, Layout)> {
         let hyper = tape.input("hyper", [1, 1, 1, 1, crate::kernel::adamw::HYPER]);
         tape.backward(loss)?;
-        let squares = tape.adamw(hyper)?;
-        tape.output(squares);
+        tape.adamw(hyper)?;
         Ok((Program::new(&tape), tape.layout(Region::Params)))
     }
 
@@ -52,7 +51,7 @@ impl Trainer {
     }
 
     /// One step on the tape's inputs, the optimiser's numbers ([`Hyper::encode`](crate::kernel::adamw::Hyper::encode)) last. Returns the marked outputs of the recorded
-    /// loss in order, then the squared gradient norm of each block: the shared one, then each landmark's.
+    /// loss in order.
     pub fn step(&mut self, inputs: &[&[f32]]) -> Result<&[Vec<f32>]> {
         self.executor.run_into(self.program, inputs, &mut self.outputs)?;
         Ok(&self.outputs)

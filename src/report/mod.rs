@@ -1,23 +1,19 @@
 //! The report: one self-contained HTML page on a training run, its methods compared, its pictures inside.
 //!
 //! [`Report`] is plain data; [`html`] turns it into a page with no script and no outside resource. Every section stands
-//! only if it has something to show. A number that is missing is NaN here, `null` in JSON and an en dash on the page.
+//! only if it has something to show. A number that is missing is NaN here and an en dash on the page.
 
-mod missing;
 pub mod overlay;
 mod page;
 mod seesaw;
 pub mod svg;
 mod text;
 
-use missing::number;
 pub use page::html;
 pub use seesaw::{Phase, Seesaw};
-use serde::{Deserialize, Serialize};
 
 /// Everything that a report shows.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     /// The page's title.
     pub title: String,
@@ -44,86 +40,67 @@ pub struct Report {
 }
 
 /// One method's figures.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default)]
 pub struct Method {
     /// `copy`, `match`, `joint`, `single`, `fused`, or any other name.
     pub name: String,
     /// Mean radial error.
-    #[serde(deserialize_with = "number")]
     pub mre: f64,
     /// Standard deviation of the radial errors.
-    #[serde(deserialize_with = "number")]
     pub sd: f64,
     /// The 95 % confidence interval of the mean.
-    #[serde(deserialize_with = "number")]
     pub interval: Option<(f64, f64)>,
     /// Successful detection rates: (threshold in the report's unit, fraction in \[0, 1\]).
-    #[serde(deserialize_with = "number")]
     pub sdr: Vec<(f64, f64)>,
     /// Trained parameters.
     pub parameters: u64,
     /// Arena bytes of the detection plan; 0 where there is none.
     pub arena_bytes: u64,
     /// Milliseconds to detect all landmarks in one image; 0 where not measured.
-    #[serde(deserialize_with = "number")]
     pub ms_per_image: f64,
     /// (mean, standard deviation) of the radial error, one a landmark.
-    #[serde(deserialize_with = "number")]
     pub per_landmark: Vec<(f64, f64)>,
     /// (mean score, share of right points) of groups of points of like score; empty where there are no scores.
-    #[serde(deserialize_with = "number")]
     pub reliability: Vec<(f64, f64)>,
     /// Mean radial error of the 80 % of points with the highest scores.
-    #[serde(deserialize_with = "number")]
     pub trusted_mre: f64,
 }
 
 /// A named curve.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default)]
 pub struct Curve {
     /// The curve's name; a method's name gives it the method's colour.
     pub name: String,
     /// (x, y) in ascending x.
-    #[serde(deserialize_with = "number")]
     pub points: Vec<(f64, f64)>,
 }
 
 /// The losses of one stage over its steps.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default)]
 pub struct LossCurves {
     /// The stage's name.
     pub stage: String,
-    /// Whether the loss axis is logarithmic.
-    pub log: bool,
     /// The losses.
     pub curves: Vec<Curve>,
 }
 
 /// Pseudo-labels over training steps.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default)]
 pub struct PseudoLabels {
     /// Mean error against the truth at the steps where it is known, in the report's unit.
     pub error: Vec<Curve>,
     /// Mean distance between predictions in two views, and mean step of accepted updates, in the report's unit.
     pub spread: Vec<Curve>,
     /// Updates accepted at each step.
-    #[serde(deserialize_with = "number")]
     pub accepted: Vec<(f64, f64)>,
     /// Updates refused by the gate at each step.
-    #[serde(deserialize_with = "number")]
     pub refused: Vec<(f64, f64)>,
     /// (confidence, error) of the final pseudo-labels: whether the confidence can be trusted.
-    #[serde(deserialize_with = "number")]
     pub confidence_error: Vec<(f64, f64)>,
 }
 
 /// What became of each landmark's pseudo-labels in a stage.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default)]
 pub struct Trajectories {
     /// The stage's name.
     pub stage: String,
@@ -132,43 +109,33 @@ pub struct Trajectories {
 }
 
 /// One landmark's pseudo-labels over the steps of a stage: (step, number of labels) and (step, length in the report's unit).
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default)]
 pub struct Trajectory {
     /// Labels that an update moved.
-    #[serde(deserialize_with = "number")]
     pub accepted: Vec<(f64, f64)>,
     /// Labels that stayed because the two views disagreed.
-    #[serde(deserialize_with = "number")]
     pub refused_spread: Vec<(f64, f64)>,
     /// Labels that stayed because the step went far from where the arrangement of all landmarks expects them.
-    #[serde(deserialize_with = "number")]
     pub refused_shape: Vec<(f64, f64)>,
     /// Labels that stayed because the step was too long.
-    #[serde(deserialize_with = "number")]
     pub refused_step: Vec<(f64, f64)>,
     /// Mean distance of the labels from where they are at the end.
-    #[serde(deserialize_with = "number")]
     pub distance: Vec<(f64, f64)>,
     /// Mean error, where the truth of training images is known.
-    #[serde(deserialize_with = "number")]
     pub error: Vec<(f64, f64)>,
 }
 
 /// A picture with its caption.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default)]
 pub struct GalleryItem {
     /// What it shows; also the text for those who cannot see it.
     pub caption: String,
-    /// A PNG file ([`overlay::png_bytes`]). Not part of the JSON, where bytes would be a list of numbers.
-    #[serde(skip)]
+    /// A PNG file ([`overlay::png_bytes`]).
     pub png: Vec<u8>,
 }
 
 /// How the results were obtained.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default)]
 pub struct Provenance {
     /// The command line.
     pub command: String,
@@ -177,7 +144,6 @@ pub struct Provenance {
     /// The device that trained.
     pub device: String,
     /// Wall-clock seconds; 0 where not measured.
-    #[serde(deserialize_with = "number")]
     pub seconds: f64,
     /// (what, version), such as ("onemark", "0.1.0").
     pub versions: Vec<(String, String)>,
@@ -208,7 +174,7 @@ mod tests {
             unit: text.into(),
             landmarks: vec![text.into()],
             methods: vec![method.clone(), Method { mre: 1., ..method }],
-            losses: vec![LossCurves { stage: text.into(), log: true, curves: curve() }],
+            losses: vec![LossCurves { stage: text.into(), curves: curve() }],
             pseudo_labels: Some(PseudoLabels {
                 error: curve(),
                 spread: curve(),
@@ -274,14 +240,5 @@ mod tests {
         assert!(page.contains("<h1>onemark report</h1>") && page.ends_with("</html>\n"));
         assert!(!page.contains("<section") && !page.contains("<svg") && !page.contains("<table"));
         html(&Report { methods: vec![Method::default()], ..Report::default() });
-    }
-
-    #[test]
-    fn json_keeps_missing_numbers() {
-        let report = odd("text");
-        let back: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
-        assert!(back.methods[0].mre.is_nan() && back.seesaws[0].errors[2][0].is_nan());
-        assert_eq!(back.methods[1].mre, 1.);
-        assert!(serde_json::from_str::<Report>("{}").unwrap().methods.is_empty());
     }
 }

@@ -64,6 +64,12 @@ fn killed_at_many_moments() {
     ok(f.train("killed", &args(&RESUME)));
     assert!(!leftover.exists());
     f.assert_same_weights("killed", "whole");
+    // What a kill between a stage's weights and their clearing would leave.
+    for left in ["checkpoint-single.safetensors", "single-part-0-000-001.json", "single-round-0.json"] {
+        std::fs::write(f.root.join("killed").join(left), b"left").unwrap();
+        ok(f.train("killed", &args(&RESUME)));
+        assert!(!f.root.join("killed").join(left).exists(), "{left}");
+    }
     for file in
         ["joint.safetensors", "joint-02.safetensors", "fused-03.safetensors", "joint.log.json", "single.log.json"]
     {

@@ -23,7 +23,7 @@ pub struct Batch {
     pub table: Vec<f32>,
     /// Landmarks in the crops' or frames' pixels.
     pub points: Vec<f32>,
-    /// Weights, of sum one for each landmark.
+    /// Weights, of sum one for each landmark; zeros where nothing shows it.
     pub weights: Vec<f32>,
 }
 

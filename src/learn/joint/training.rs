@@ -109,7 +109,7 @@ impl<'a> JointTraining<'a> {
     /// Updates the pseudo-labels by what the averaged model sees in two views of each image.
     pub fn update(&mut self, step: usize) -> Result<Vec<UpdateLog>> {
         let images: Vec<usize> = (0..self.dataset.len()).collect();
-        let plain: Vec<View> = vec![self.dataset.frame(); images.len()];
+        let plain: Vec<View> = vec![View::WHOLE; images.len()];
         let mild = Augment { scale: 1.1, rotation: 8.0, ..self.config.augment };
         let turned: Vec<View> = images
             .iter()

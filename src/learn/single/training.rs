@@ -10,6 +10,7 @@ use crate::learn::dataset::Dataset;
 use crate::learn::labels::{Positions, PseudoLabels, UpdateLog, is_logged};
 use crate::learn::trainer::Trainer;
 use crate::nn::Extents;
+use crate::plan::Place;
 use crate::random::Stream;
 use crate::tape::{Region, Tape, Var};
 
@@ -78,10 +79,10 @@ impl<'a> SingleTraining<'a> {
     pub fn bytes(config: &SingleConfig, crop: &CropConfig, dataset: &Dataset, k: usize) -> Result<(u64, u64)> {
         let (tape, loss) = record(config, crop, dataset, k)?;
         let program = Trainer::plan(tape, loss)?.0;
-        let images = dataset.pixels.len();
         // The images are one buffer whatever the number of landmarks.
-        let tensors = program.slots.iter().map(|slot| slot.operand.shape.len()).filter(|&len| len != images);
-        Ok((program.total_bytes() - 4 * images as u64, 4 * tensors.max().unwrap_or(1) as u64))
+        let tensors = program.slots.iter().filter(|slot| slot.place != Place::Region(Region::Data));
+        let largest = tensors.map(|slot| slot.operand.shape.len()).max().unwrap_or(1);
+        Ok((program.total_bytes() - 4 * dataset.pixels.len() as u64, 4 * largest as u64))
     }
 
     /// One step; returns each landmark's loss.

@@ -12,8 +12,7 @@ pub fn section(out: &mut String, report: &Report) {
         .iter()
         .map(|(i, m)| Series { name: m.name.clone(), colour: colour(&m.name, *i), points: m.reliability.clone() })
         .collect();
-    let axes =
-        Axes { title: "Scores and shares of right points", x: "score", y: "share of right points", log_y: false };
+    let axes = Axes { title: "Scores and shares of right points", x: "score", y: "share of right points" };
     if scored.is_empty() {
         return;
     }

@@ -123,26 +123,19 @@ fn stage(out: &mut String, report: &Report, seesaw: &Seesaw) {
         "Each column is the change since the checkpoint before, each row a landmark, those that gained most over the whole training first. Columns of both colours are the seesaw. Beneath: the share of landmark pairs that moved against each other.",
         true,
     );
-    if !bars.is_empty() {
-        let better = delta.iter().filter(|d| d.1 > 0.).count();
-        out.push_str("<div class=\"grid\">\n");
-        let caption = format!(
-            "Final mean error, {} − single, {unit}. The single models are better at {better} of {} landmarks.",
-            seesaw.stage,
-            delta.len()
-        );
-        figure(out, &bars, &caption, false);
-        let curves: Vec<Series> = extremes(seesaw);
-        let axes = Axes {
-            title: &format!("Error of the best, median and worst landmark over {what}"),
-            x: &x,
-            y: &format!("mean error, {unit}"),
-            log_y: false,
-        };
-        let caption = format!("The landmarks with the lowest, median and highest error at each checkpoint of {what}.");
-        figure(out, &svg::line_chart(&axes, &curves), &caption, false);
-        out.push_str("</div>\n");
-    }
+    out.push_str("<div class=\"grid\">\n");
+    let better = delta.iter().filter(|d| d.1 > 0.).count();
+    let caption = format!(
+        "Final mean error, {} − single, {unit}. The single models are better at {better} of {} landmarks.",
+        seesaw.stage,
+        delta.len()
+    );
+    figure(out, &bars, &caption, false);
+    let title = format!("Error of the best, median and worst landmark over {what}");
+    let axes = Axes { title: &title, x: &x, y: &format!("mean error, {unit}") };
+    let caption = format!("The landmarks with the lowest, median and highest error at each checkpoint of {what}.");
+    figure(out, &svg::line_chart(&axes, &extremes(seesaw)), &caption, false);
+    out.push_str("</div>\n");
 }
 
 /// With a capital at its start.

@@ -14,14 +14,11 @@ pub fn pseudo_labels(out: &mut String, report: &Report) {
         Curve { name: "refused".into(), points: labels.refused.clone() },
     ];
     let confidence = [Curve { name: String::new(), points: labels.confidence_error.clone() }];
-    let line = |title: &str, y: &str, curves: &[Curve]| {
-        svg::line_chart(&Axes { title, x: "step", y, log_y: false }, &series(curves))
-    };
+    let line = |title: &str, y: &str, curves: &[Curve]| svg::line_chart(&Axes { title, x: "step", y }, &series(curves));
     let axes = Axes {
         title: "Confidence and error of the final pseudo-labels",
         x: "confidence",
         y: &format!("error, {unit}"),
-        log_y: false,
     };
     let charts = [
         (
@@ -64,7 +61,7 @@ pub fn pseudo_labels(out: &mut String, report: &Report) {
 pub fn losses(out: &mut String, report: &Report) {
     let chart = |l: &LossCurves| {
         svg::line_chart(
-            &Axes { title: &format!("Loss of stage {}", l.stage), x: "step", y: "loss", log_y: l.log },
+            &Axes { title: &format!("Loss of stage {}", l.stage), x: "step", y: "loss" },
             &series(&l.curves),
         )
     };
@@ -74,8 +71,7 @@ pub fn losses(out: &mut String, report: &Report) {
     }
     out.push_str("<section>\n<h2>Training losses</h2>\n<p class=\"m\">Lines are means over stretches of steps, bands the range within each.</p>\n<div class=\"grid\">\n");
     for (l, chart) in charts {
-        let caption = format!("Loss of stage {}{}.", l.stage, if l.log { ", on a logarithmic axis" } else { "" });
-        figure(out, &chart, &caption, false);
+        figure(out, &chart, &format!("Loss of stage {}.", l.stage), false);
     }
     out.push_str("</div>\n</section>\n");
 }

@@ -100,15 +100,8 @@ pub fn heat_map(
         out.push_str(&rule("z", left, base, FULL - 14., base));
     }
     let every = (columns.len() as f64 * 52. / (FULL - left)).ceil().max(1.) as usize;
-    let step = columns.first().map_or(1., |v| v.abs().max(1.));
     for (j, v) in columns.iter().enumerate().step_by(every).filter(|(_, v)| usable(**v)) {
-        out.push_str(&label(
-            left + width * (j as f64 + 0.5),
-            base + 18.,
-            "middle",
-            "m",
-            &tick_label(*v, step.min(999.)),
-        ));
+        out.push_str(&label(left + width * (j as f64 + 0.5), base + 18., "middle", "m", &tick_label(*v, 1.)));
     }
     out.push_str(&label(left + (FULL - left) / 2., base + 38., "middle", "m", x_label));
     chart(FULL, base + 46., title, &out)

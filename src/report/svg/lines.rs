@@ -19,7 +19,7 @@ pub fn scatter(axes: &Axes, series: &[Series]) -> String {
 }
 
 fn xy_chart(axes: &Axes, series: &[Series], dots: bool) -> String {
-    let fits = |p: &&(f64, f64)| usable(p.0) && usable(p.1) && (!axes.log_y || p.1 > 1e-100);
+    let fits = |p: &&(f64, f64)| usable(p.0) && usable(p.1);
     let shown: Vec<&Series> = series.iter().filter(|s| s.points.iter().any(|p| fits(&p))).collect();
     let points = || shown.iter().flat_map(|s| s.points.iter().filter(fits));
     let direct = !dots && shown.len() <= 5;
@@ -27,16 +27,14 @@ fn xy_chart(axes: &Axes, series: &[Series], dots: bool) -> String {
     let keyed = !direct && (shown.len() > 1 || dots && shown.iter().any(|s| !s.name.is_empty()));
     let height = 300. + if keyed { 20. * lines as f64 } else { 0. };
     let (top, bottom) = (height - 268., height - 46.);
-    let Some(y) = Scale::new(points().map(|p| p.1), !dots || points().all(|p| p.1 >= 0.), axes.log_y, bottom, top)
-    else {
-        return String::new();
-    };
+    let zero = !dots || points().all(|p| p.1 >= 0.);
+    let Some(y) = Scale::new(points().map(|p| p.1), zero, bottom, top) else { return String::new() };
     let y = y.nice(5.);
     let ticks = y.ticks(5.);
     let left = 14. + ticks.iter().map(|t| text_width(&t.1)).fold(0., f64::max);
     let names =
         if direct { shown.iter().map(|s| text_width(&cut(&s.name, 16)) * 1.3 + 12.).fold(12., f64::max) } else { 12. };
-    let Some(x) = Scale::new(points().map(|p| p.0), false, false, left, HALF - names) else { return String::new() };
+    let Some(x) = Scale::new(points().map(|p| p.0), false, left, HALF - names) else { return String::new() };
 
     let mut out = label(2., 16., "start", "m", axes.y);
     if keyed {

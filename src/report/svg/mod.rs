@@ -50,8 +50,6 @@ pub struct Axes<'a> {
     pub x: &'a str,
     /// The y axis with its unit.
     pub y: &'a str,
-    /// Logarithmic y; values that are not positive are left out.
-    pub log_y: bool,
 }
 
 const PALETTE: usize = 6;
@@ -190,11 +188,9 @@ mod tests {
         let points: Vec<_> = ODD.iter().flat_map(|a| ODD.iter().map(|b| (*a, *b))).collect();
         let series = [Series { name: "s".into(), colour: 9, points: points.clone() }];
         let rows: Vec<String> = (0..points.len()).map(|i| i.to_string()).collect();
-        for log_y in [false, true] {
-            let axes = Axes { title: "t", x: "x", y: "y", log_y };
-            printable(&line_chart(&axes, &series));
-            printable(&scatter(&axes, &series));
-        }
+        let axes = Axes { title: "t", x: "x", y: "y" };
+        printable(&line_chart(&axes, &series));
+        printable(&scatter(&axes, &series));
         printable(&dot_plot("t", "mm", &rows, &series));
         printable(&diverging_bars("t", ["a", "b"], &ODD.map(|v| (String::new(), v))));
         let mut reach = Reach::default();

@@ -57,7 +57,7 @@ pub fn small_multiple(
     let drawn = lines.iter().any(|s| s.points.iter().any(|p| usable(p.0) && usable(p.1)));
     let (width, height) = SIZE;
     let (top, middle, bottom) = (30., 30. + STACK + 12., height - 40.);
-    let axis = |to: f64, from: f64, end: f64| Scale::new([0., to].into_iter(), true, false, from, end);
+    let axis = |to: f64, from: f64, end: f64| Scale::new([0., to].into_iter(), true, from, end);
     if columns.is_empty() && !drawn {
         return String::new();
     }

@@ -10,7 +10,7 @@ pub fn dot_plot(title: &str, x_label: &str, rows: &[String], series: &[Series]) 
     let all = || present.iter().flat_map(|s| s.points.iter().take(rows.len())).filter(|p| usable(p.0));
     let spread = |p: &(f64, f64)| if usable(p.1) { p.1.abs() } else { 0. };
     let left = 16. + rows.iter().map(|r| text_width(&cut(r, 24))).fold(40., f64::max);
-    let Some(x) = Scale::new(all().map(|p| p.0 + spread(p)), true, false, left, FULL - 14.) else {
+    let Some(x) = Scale::new(all().map(|p| p.0 + spread(p)), true, left, FULL - 14.) else {
         return String::new();
     };
     let x = x.nice(8.);
@@ -52,7 +52,7 @@ pub fn diverging_bars(title: &str, sides: [&str; 2], rows: &[(String, f64)]) -> 
     let left = 14. + rows.iter().map(|r| text_width(&cut(&r.0, 24))).fold(0., f64::max);
     // Room for the values, which stand beyond the bars' ends.
     let room = if rows.iter().any(|r| r.1 < 0.) { 48. } else { 4. };
-    let Some(x) = Scale::new(rows.iter().map(|r| r.1), true, false, left + room, HALF - 48.) else {
+    let Some(x) = Scale::new(rows.iter().map(|r| r.1), true, left + room, HALF - 48.) else {
         return String::new();
     };
     let (top, pitch, zero) = (30., 22., x.at(0.));

@@ -8,65 +8,42 @@ pub struct Scale {
     hi: f64,
     from: f64,
     pub to: f64,
-    log: bool,
 }
 
 impl Scale {
     /// Covers `values`; `None` if there are none. `zero` includes the origin.
-    pub fn new(values: impl Iterator<Item = f64>, zero: bool, log: bool, from: f64, to: f64) -> Option<Self> {
-        let usable = values.filter(|v| usable(*v) && (!log || *v > 1e-100)).map(|v| if log { v.log10() } else { v });
+    pub fn new(values: impl Iterator<Item = f64>, zero: bool, from: f64, to: f64) -> Option<Self> {
+        let usable = values.filter(|v| usable(*v));
         let (mut lo, mut hi) = usable.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
         if lo > hi {
             return None;
         }
-        if zero && !log {
+        if zero {
             (lo, hi) = (lo.min(0.), hi.max(0.));
         }
         if hi - lo <= 1e-9 * hi.abs().max(lo.abs()).max(1e-9) {
-            let pad = if log { 0.5 } else { (hi.abs() * 0.1).max(0.5) };
+            let pad = (hi.abs() * 0.1).max(0.5);
             (lo, hi) = (lo - pad, hi + pad);
         }
-        if log {
-            let pad = (hi - lo) * 0.05;
-            (lo, hi) = (lo - pad, hi + pad);
-        }
-        Some(Self { lo, hi, from, to, log })
+        Some(Self { lo, hi, from, to })
     }
 
     /// Rounds the ends outwards to ticks.
     pub fn nice(mut self, count: f64) -> Self {
-        if !self.log {
-            let step = nice_step((self.hi - self.lo) / count);
-            (self.lo, self.hi) = ((self.lo / step).floor() * step, (self.hi / step).ceil() * step);
-        }
+        let step = nice_step((self.hi - self.lo) / count);
+        (self.lo, self.hi) = ((self.lo / step).floor() * step, (self.hi / step).ceil() * step);
         self
     }
 
     pub fn at(&self, v: f64) -> f64 {
-        let v = if self.log { v.max(1e-100).log10() } else { v };
         self.from + ((v - self.lo) / (self.hi - self.lo)).clamp(0., 1.) * (self.to - self.from)
     }
 
     /// Round values, with their labels.
     pub fn ticks(&self, count: f64) -> Vec<(f64, String)> {
-        if !self.log {
-            let step = nice_step((self.hi - self.lo) / count);
-            let (first, last) = ((self.lo / step - 1e-6).ceil() as i64, (self.hi / step + 1e-6).floor() as i64);
-            return (first..=last).map(|i| (i as f64 * step, tick_label(i as f64 * step, step))).collect();
-        }
-        let decades = self.hi - self.lo;
-        let multiples: &[f64] = if decades < 1.2 {
-            &[1., 2., 3., 5., 7.]
-        } else if decades < 2.5 {
-            &[1., 3.]
-        } else {
-            &[1.]
-        };
-        let every = (decades / count).ceil().max(1.) as i32;
-        let exponents = (self.lo.floor() as i32..=self.hi.ceil() as i32).filter(|e| e.rem_euclid(every) == 0);
-        let all = exponents.flat_map(|e| multiples.iter().map(move |m| m * 10f64.powi(e)));
-        let within = all.filter(|v| (self.lo..=self.hi).contains(&v.log10()));
-        within.map(|v| (v, tick_label(v, v * 1.01))).collect()
+        let step = nice_step((self.hi - self.lo) / count);
+        let (first, last) = ((self.lo / step - 1e-6).ceil() as i64, (self.hi / step + 1e-6).floor() as i64);
+        (first..=last).map(|i| (i as f64 * step, tick_label(i as f64 * step, step))).collect()
     }
 }
 
@@ -79,7 +56,7 @@ pub fn tick_label(v: f64, step: f64) -> String {
     if v == 0. {
         return "0".into();
     }
-    if v.abs() >= 1e7 || (v != 0. && v.abs() < 1e-4) {
+    if v.abs() >= 1e7 || v.abs() < 1e-4 {
         return format!("{v:.0e}").replace('-', "−");
     }
     if step >= 1000. {
@@ -95,10 +72,9 @@ mod tests {
     #[test]
     fn ticks_are_round() {
         let labels = |s: Scale| s.ticks(5.).into_iter().map(|t| t.1).collect::<Vec<_>>();
-        let scale = |v: [f64; 2], log| Scale::new(v.into_iter(), false, log, 0., 1.).unwrap();
-        assert_eq!(labels(scale([0., 4.3], false)), ["0", "1", "2", "3", "4"]);
-        assert_eq!(labels(scale([-0.02, 0.02], false)), ["−0.02", "−0.01", "0", "0.01", "0.02"]);
-        assert_eq!(labels(scale([0., 20_000.], false)), ["0", "5k", "10k", "15k", "20k"]);
-        assert_eq!(labels(scale([0.001, 10.], true)), ["0.001", "0.01", "0.1", "1", "10"]);
+        let scale = |v: [f64; 2]| Scale::new(v.into_iter(), false, 0., 1.).unwrap();
+        assert_eq!(labels(scale([0., 4.3])), ["0", "1", "2", "3", "4"]);
+        assert_eq!(labels(scale([-0.02, 0.02])), ["−0.02", "−0.01", "0", "0.01", "0.02"]);
+        assert_eq!(labels(scale([0., 20_000.])), ["0", "5k", "10k", "15k", "20k"]);
     }
 }
