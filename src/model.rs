@@ -13,7 +13,7 @@ use crate::learn::shape_model::ShapeModel;
 use crate::nn::{Extents, UNet};
 use crate::tape::{Layout, Region, Tape};
 use crate::{Error, Result};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -191,9 +191,17 @@ impl Model {
     /// Errors name `path`.
     fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let refuse = |cause: String| Error::input(path, cause);
-        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| {
-            refuse(format!("not a safetensors file ({e}); expected weights written by `onemark train`"))
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| match e {
+            SafeTensorError::MetadataIncompleteBuffer => {
+                refuse("damaged: it ends too soon; copy or train it again".into())
+            }
+            e => refuse(format!("not a safetensors file ({e}); expected weights written by `onemark train`")),
         })?;
+        if metadata.info("state0").is_some() {
+            return Err(refuse(
+                "a checkpoint of a stage in training, no weights; its run's folder says how far it is".into(),
+            ));
+        }
         let text = metadata
             .metadata()
             .as_ref()

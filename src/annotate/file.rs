@@ -225,7 +225,8 @@ fn written(labels: &Labels, path: &Path) -> String {
 }
 
 fn parsed(bytes: &[u8], path: &Path) -> Result<(String, Labels)> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Error::input(path, "not UTF-8; save the file as UTF-8"))?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| Error::input(path, "not UTF-8; another kind of file, or a text to be saved as UTF-8"))?;
     let body = text.strip_prefix('\u{feff}').unwrap_or(text);
     let labels = if is_json(path) { Labels::from_json(body, path) } else { Labels::from_csv(body, path) }?;
     Ok((text.into(), labels))

@@ -84,8 +84,10 @@ fn out(args: &Args, images: &[PathBuf]) -> Result<PathBuf> {
     };
     let known = out.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv") || e.eq_ignore_ascii_case("json"));
     if !known {
-        let cause =
-            if args.out.is_some() { "must end in .csv or .json" } else { "name an --out that ends in .csv or .json" };
+        let cause = match args.out.is_some() {
+            true => "must end in .csv or .json",
+            false => "only .csv and .json are edited; onemark convert it to one of these first",
+        };
         return Err(Error::Usage(format!("{}: {cause}", out.display())));
     }
     let folder = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));

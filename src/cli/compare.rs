@@ -99,6 +99,11 @@ fn compare(
     let to = RunDir::create(out)?;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut known = compute.read_labels(truth_path, &Images::of_files(&paths), length.spacing)?.select(&info.landmarks);
+    let lacks: Vec<&str> =
+        info.landmarks.iter().filter(|name| !known.names.contains(name)).map(String::as_str).collect();
+    if !lacks.is_empty() {
+        compute.note(format!("{}: has no {}: errors are those of the others", truth_path.display(), lacks.join(", ")));
+    }
     // The template itself is no test: its truth was the training's one annotation.
     known.rows.retain(|row| row.image != info.template);
     let paths = paths.into_iter().filter(|path| known.row(&name(path)).is_some());

@@ -21,7 +21,7 @@ pub struct Settings {
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Seed of everything random, as --set seed=N [default: 1].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
 }
 
@@ -85,7 +85,8 @@ fn table(config: &Config) -> Table {
 /// A TOML file's table, and the line of each of its keys.
 fn parse(path: &Path) -> Result<(Table, BTreeMap<String, usize>)> {
     let bytes = read_capped(path, MAX_BYTES)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| Error::input(path, "not UTF-8; save the file as UTF-8"))?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| Error::input(path, "not UTF-8; another kind of file, or a text to be saved as UTF-8"))?;
     let line = |at: usize| 1 + text.as_bytes()[..at.min(text.len())].iter().filter(|&&b| b == b'\n').count();
     let bad = |e: toml::de::Error| {
         Error::input_at(path, format!("line {}", line(e.span().map_or(0, |s| s.start))), e.message())

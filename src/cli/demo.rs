@@ -86,7 +86,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "onemark-demo")]
     out: PathBuf,
     /// Seed of phantoms and training.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
     #[command(flatten)]
     compute: super::Compute,

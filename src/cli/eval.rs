@@ -31,7 +31,7 @@ pub struct Args {
     /// Thresholds of the detection rates, in mm or pixels.
     #[arg(long, value_name = "LENGTH,..", value_delimiter = ',', default_value = "2,2.5,3,4")]
     thresholds: Vec<f64>,
-    /// Write the figures as JSON.
+    /// Write the figures as JSON; a file that is there is replaced.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Count points without a detection as missed; without this they are an error.
@@ -96,6 +96,16 @@ pub fn run(args: Args) -> Result<u8> {
         ..Options::default()
     };
     // Over nothing in common the table would be all missed points.
+    let images =
+        |labels: &Labels| labels.rows.iter().take(3).map(|row| row.image.as_str()).collect::<Vec<_>>().join(", ");
+    if !truth.rows.iter().any(|row| pred.row(&row.image).is_some()) {
+        let cause = format!(
+            "has none of the truth's images: it begins with {}, the truth with {}",
+            images(&pred),
+            images(&truth)
+        );
+        return Err(Error::input(&options.pred_path, cause));
+    }
     if !truth.names.iter().any(|name| pred.names.contains(name)) {
         let cause = format!(
             "has none of the truth's landmarks: it has {}, the truth {}",
@@ -121,7 +131,7 @@ fn read_both(pred: &Path, truth: &Path, spacing: Option<f64>) -> Result<(Labels,
         found.notes.iter().chain(&assumed).for_each(|note| super::note(format!("{}: {note}", path.display())));
         Ok::<_, Error>(found)
     };
-    if !pred_file.format().holds.sizes {
+    if !pred_file.format().holds.sizes || !pred_file.format().landmarks.is_empty() {
         let truth_labels = read(&truth_file, truth, &Images::default(), pred)?.labels;
         return Ok((read(&pred_file, pred, &Images::of_labels(&truth_labels), truth)?.labels, truth_labels));
     }

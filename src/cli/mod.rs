@@ -245,9 +245,15 @@ pub fn command_line() -> String {
     std::iter::once("onemark".to_string()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// Reads images side by side; fails with the first that cannot be read.
+/// Reads images side by side; fails with the first that cannot be read, and names the others.
 pub fn read_images(paths: &[PathBuf]) -> Result<Vec<Image>> {
     let images: Vec<Result<Image>> = paths.par_iter().map(read_image).collect();
+    let failed: Vec<&Path> =
+        paths.iter().zip(&images).filter(|(_, image)| image.is_err()).map(|(path, _)| &**path).collect();
+    if failed.len() > 1 {
+        let names = failed[1..].iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+        note(format!("{} other images cannot be read either: {names}", failed.len() - 1));
+    }
     images.into_iter().collect()
 }
 

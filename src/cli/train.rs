@@ -7,7 +7,7 @@ use super::{config, pages};
 use crate::data::gray::GrayImage;
 use crate::data::images::Image;
 use crate::data::inputs::expand_inputs;
-use crate::data::labels::formats::Images;
+use crate::data::labels::formats::{Images, refuse_existing};
 use crate::data::labels::{LabelRow, Labels, PixelSpacing, Point, is_square, same_shape, scale_point, scale_spacing};
 use crate::detect::Detector;
 use crate::device::Device;
@@ -121,6 +121,9 @@ fn train(args: &Args) -> Result<u8> {
     let info = RunInfo::new(&task, &names);
     info.check(&run)?;
     let others = args.from.iter().map(|folder| related(folder, &info, &args.out)).collect::<Result<Vec<_>>>()?;
+    if !run.has(RunInfo::FILE) {
+        refuse_existing(&[run.file("report.html")])?;
+    }
     let device = args.compute.select()?;
     info.write(&run, &config)?;
     let mut meter = args.compute.meter();
@@ -147,6 +150,10 @@ fn settings(args: &Args) -> Result<Config> {
     let path = args.out.join(CONFIG);
     let weights = Kind::ALL.iter().any(|&kind| args.out.join(weights_file(kind)).exists());
     let [held, known] = [CONFIG, RunInfo::FILE].map(|name| args.out.join(name).exists());
+    if held && !known && !weights && !args.resume {
+        let cause = "is there already, and would be replaced by the run's; move it, or train into another --out (--resume goes on with a run)";
+        return Err(Error::input(path, cause));
+    }
     if (held || known || weights) && !args.resume {
         return Err(Error::input(&args.out, "holds a run; go on with --resume, or train into another --out"));
     }

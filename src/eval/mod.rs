@@ -266,12 +266,19 @@ pub fn error_grid(pred: &Labels, truth: &Labels, options: &Options) -> Result<Er
                 }
                 None if options.allow_missing => grid.missed.push((i, j)),
                 None if pred_row.is_none() => {
-                    return Err(Error::input(&options.pred_path, format!("no row for {image}")));
+                    let lacks = |row: &&LabelRow| !pred_rows.contains_key(row.image.as_str());
+                    let others = match truth.rows[i + 1..].iter().filter(lacks).count() {
+                        0 => String::new(),
+                        n => format!(" and {n} others"),
+                    };
+                    let cause = format!("no row for {image}{others}; --allow-missing counts their points as missed");
+                    return Err(Error::input(&options.pred_path, cause));
                 }
                 None if pred_index[k].is_none() => {
                     let near = nearest(&truth.names[k], pred.names.iter().map(String::as_str));
-                    let near = near.map(|near| format!("; did you mean its {near:?}?")).unwrap_or_default();
-                    let cause = format!("no landmark {:?}, which the truth has{near}", truth.names[k]);
+                    let near = near.map(|near| format!(" (did you mean its {near:?}?)")).unwrap_or_default();
+                    let name = &truth.names[k];
+                    let cause = format!("no landmark {name:?}, which the truth has{near}; --skip leaves it out");
                     return Err(Error::input(&options.pred_path, cause));
                 }
                 None => return Err(at("no prediction, but the truth has this point")),
@@ -455,7 +462,10 @@ mod tests {
             "predictions: image \"1\", landmark \"b\": no prediction, but the truth has this point"
         );
         let skip = Options { skip: vec!["b".into()], ..Options::default() };
-        assert_eq!(message(&pred, &skip), "predictions: no row for image \"3\"");
+        assert_eq!(
+            message(&pred, &skip),
+            "predictions: no row for image \"3\"; --allow-missing counts their points as missed"
+        );
         let e = evaluate(&pred, &truth(), &Options { allow_missing: true, ..Options::default() }).unwrap();
         assert_eq!((e.all.n, e.all.missed, e.all.mre), (2, 3, 0.5));
         assert_eq!(e.all.sdr, [40.0; 4]);
@@ -484,7 +494,7 @@ mod tests {
         let error = evaluate(&named, &tip, &Options::default()).unwrap_err().to_string();
         assert_eq!(
             error,
-            "predictions: no landmark \"thumb_tip\", which the truth has; did you mean its \"thumb_tp\"?"
+            "predictions: no landmark \"thumb_tip\", which the truth has (did you mean its \"thumb_tp\"?); --skip leaves it out"
         );
         let skip = Options { skip: vec!["thumb_tp".into()], ..Options::default() };
         assert!(evaluate(&tip, &tip, &skip).unwrap_err().to_string().ends_with("did you mean \"thumb_tip\"?"));

@@ -146,12 +146,14 @@ impl RunDir {
     /// Reads a value that [`RunDir::write_json`] wrote.
     pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let path = self.file(name);
-        serde_json::from_slice(&read_capped(&path, MAX_BYTES)?).map_err(|e| {
-            Error::input(
-                &path,
-                format!("{e}; delete it and the weights of its stage, and resume to train that stage again"),
-            )
-        })
+        if !path.is_file() {
+            return Err(Error::input(
+                path,
+                "is missing; delete the weights of its stage, and resume to train that stage again",
+            ));
+        }
+        let remedy = "; delete it and the weights of its stage, and resume to train that stage again";
+        serde_json::from_slice(&read_capped(&path, MAX_BYTES)?).map_err(|e| Error::input(&path, format!("{e}{remedy}")))
     }
 
     /// Writes the effective settings beside the results.

@@ -210,7 +210,8 @@ impl<'a> Pipeline<'a> {
                 continue;
             }
             if Model::read(&path)?.header != self.header(kind) {
-                let cause = "is of another task or other settings; delete it to train its stage again";
+                let cause = "is of another task or other settings than the run's; put the run's config.toml back as it was, or delete \
+                             this to train its stage again";
                 return Err(Error::input(path, cause));
             }
             self.run.clear_checkpoint(kind.name())?;

@@ -107,6 +107,7 @@ fn what_cannot_work_is_said_at_once() {
     refused(&["own.png", "--landmarks", "pred.csv", "--out", "own.csv"], 3, "own.csv: is there already");
     refused(&["images"], 2, "several images need --out FILE, or --landmarks FILE");
     refused(&["own.png", "--out", "own.txt"], 2, "own.txt: must end in .csv or .json");
+    refused(&["own.png", "--landmarks", "own.tps"], 2, "own.tps: only .csv and .json are edited; onemark convert it");
     refused(&["own.png", "--out", "gone/own.csv"], 3, "gone/own.csv: cannot write");
     refused(&["own.png", "--landmarks", "gone.csv"], 3, "gone.csv: cannot read");
     refused(&["gone.png"], 3, "gone.png: cannot read");

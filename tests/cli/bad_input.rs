@@ -86,7 +86,15 @@ fn landmark_files() {
     refused(f.train("x", &["--landmarks", "gone.csv"]), 3, &["gone.csv: cannot read"]);
     std::fs::write(f.root.join("names.csv"), format!("{header}p0.png,64,80,1,2,3,4\n")).unwrap();
     refused(onemark(&["eval", "--pred", "names.csv", "--truth", "truth.csv"]), 3, &["names.csv", "thumb_tip"]);
-    refused(onemark(&["eval", "--pred", "template.csv", "--truth", "truth.csv"]), 3, &["no row for image \"p1.png\""]);
+    refused(
+        onemark(&["eval", "--pred", "template.csv", "--truth", "truth.csv"]),
+        3,
+        &["no row for image \"p1.png\" and 4 others; --allow-missing counts their points as missed"],
+    );
+    let other = std::fs::read_to_string(f.path("truth.csv")).unwrap().replace("\np", "\nelsewhere/p");
+    std::fs::write(f.root.join("elsewhere.csv"), other).unwrap();
+    let elsewhere = onemark(&["eval", "--pred", "elsewhere.csv", "--truth", "truth.csv", "--allow-missing"]);
+    refused(elsewhere, 3, &["elsewhere.csv: has none of the truth's images: it begins with elsewhere/p0.png, "]);
     let eval = |pred: &str, more: &[&str]| {
         std::fs::write(f.root.join("pred.in.csv"), pred).unwrap();
         onemark(&[&["eval", "--pred", "pred.in.csv", "--truth", "template.csv"], more].concat())
@@ -140,7 +148,7 @@ fn weights() {
         f.detect(&["images", "--out", "x.csv", "--weights", name])
     };
     refused(detect("noise", &[7; 900]), 3, &["noise: not a safetensors file"]);
-    refused(detect("cut", &good[..good.len() - 9]), 3, &["cut: "]);
+    refused(detect("cut", &good[..good.len() - 9]), 3, &["cut: damaged: it ends too soon; copy or train it again"]);
     refused(detect("foreign", b"\x02\0\0\0\0\0\0\0{}"), 3, &["foreign: a safetensors file of another program"]);
     let text = |from: &str, to: &str| {
         assert_eq!(from.len(), to.len());
@@ -193,6 +201,16 @@ fn settings() {
         &["nowhere: holds no run to go on with; leave --resume out to begin one"],
     );
     assert!(!f.root.join("nowhere").exists());
+    for (name, words) in [
+        ("config.toml", "own/config.toml: is there already, and would be replaced by the run's; move it"),
+        ("report.html", "own/report.html: is there already; remove it, or write elsewhere"),
+    ] {
+        std::fs::create_dir_all(f.root.join("own")).unwrap();
+        std::fs::write(f.root.join("own").join(name), "seed = 1 # mine\n").unwrap();
+        refused(f.train("own", &["--stages", "match"]), 3, &[words]);
+        assert_eq!(std::fs::read_to_string(f.root.join("own").join(name)).unwrap(), "seed = 1 # mine\n");
+        std::fs::remove_dir_all(f.root.join("own")).unwrap();
+    }
     std::fs::create_dir_all(f.root.join("bare")).unwrap();
     for name in ["match.safetensors", "run.json"] {
         std::fs::copy(f.root.join("trained").join(name), f.root.join("bare").join(name)).unwrap();
@@ -211,9 +229,15 @@ fn runs() {
     let f = Fixture::get();
     let run = f.root.join("broken");
     ok(f.train("broken", &["--quiet", "--stages", "match"]));
-    let resume = || f.train("broken", &["--resume", "--stages", "match"]);
+    let resume = || f.train("broken", &["--quiet", "--resume", "--stages", "match"]);
     let whole = std::fs::read_to_string(run.join("config.toml")).unwrap();
     let half = &whole[..whole.find("\n[fuse").unwrap()];
+    std::fs::write(run.join("config.toml"), whole.replace("seed = 1\n", "seed = 2\n")).unwrap();
+    refused(
+        resume(),
+        3,
+        &["match.safetensors: is of another task or other settings than the run's; put", "config.toml back"],
+    );
     for (text, words) in [("", "config.toml: damaged: it has no `"), (half, "config.toml: damaged: it has no `fuse.")] {
         std::fs::write(run.join("config.toml"), text).unwrap();
         refused(resume(), 3, &[words, "restore it, or train into another --out"]);
@@ -221,6 +245,13 @@ fn runs() {
         refused(onemark(&["compare", "broken", "--images", "images", "--truth", "truth.csv"]), 3, &[words]);
     }
     std::fs::write(run.join("config.toml"), whole).unwrap();
+    std::fs::remove_file(run.join("proposals.json")).unwrap();
+    let single = f.train("broken", &["--quiet", "--resume", "--stages", "single"]);
+    refused(
+        single,
+        3,
+        &["proposals.json: is missing; delete the weights of its stage, and resume to train that stage again"],
+    );
     let images = |args: &[&str]| {
         let args = [&["train"], args, &["--template", "p0.png", "--landmarks", "template.csv", "--out", "broken"]];
         f.command(&[&args.concat()[..], &["--resume", "--stages", "match"]].concat()).output().unwrap()
@@ -251,7 +282,7 @@ fn outputs_and_devices() {
     refused(
         f.detect(&["images", "--out", "x.out"]),
         2,
-        &["x.out: no format by its ending; name one of csv, json, coco"],
+        &["x.out: no format by its ending; --format (of convert: --to) takes one of csv, json, coco"],
     );
     refused(f.detect(&["images", "--out", "x.txt"]), 3, &["x.txt: ISBI 2015 text holds 19 landmarks of its own"]);
     refused(onemark(&["demo", "--draw", "1", "--out", "."]), 3, &["./truth.csv: is there already"]);

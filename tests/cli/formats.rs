@@ -91,7 +91,11 @@ fn what_cannot_be_converted() {
             "cannot.tps: TPS holds no size of image \"p0.png\"; say where the images are",
         ),
         (&["truth.csv", "x.fcsv"], 2, "3D Slicer fiducials can be read, but not written"),
-        (&["truth.csv", "x.out"], 2, "x.out: no format by its ending; name one of csv, json, coco"),
+        (
+            &["truth.csv", "x.out"],
+            2,
+            "x.out: no format by its ending; --format (of convert: --to) takes one of csv, json, coco",
+        ),
         (&["truth.csv", "x.txt"], 3, "x.txt: ISBI 2015 text holds 19 landmarks of its own"),
         (&["truth.csv", "x.json", "--to", "labelme"], 2, "there are 6; name a folder"),
         (&["truth.csv", "x.json", "--names", "a,b"], 2, "--names: 2 names for 4 landmarks, thumb_tip"),

@@ -65,6 +65,15 @@ fn methods_are_compared() {
         let args = ["compare", run, "--images", "images", "--truth", truth, "--out", out, "--json", "--quiet"];
         serde_json::from_str::<serde_json::Value>(&stdout(&ok(onemark(&args)))).unwrap()
     };
+    let fewer = std::fs::read_to_string(f.path("truth.csv")).unwrap().replace("thumb_tip", "tip_of_thumb");
+    std::fs::write(f.root.join("fewer.csv"), fewer).unwrap();
+    let args = ["compare", "trained", "--images", "images", "--truth", "fewer.csv", "--out", "compared-fewer"];
+    let fewer = ok(onemark(&args));
+    assert!(
+        stderr(&fewer).contains("fewer.csv: has no thumb_tip: errors are those of the others"),
+        "{}",
+        stderr(&fewer)
+    );
     let (a, b) = (compare("truth.csv", "compared-a"), compare("other-truth.csv", "compared-b"));
     for method in ["copy", "match", "joint", "single", "fused"] {
         let mre = |summary: &serde_json::Value| summary["methods"][method]["mre"].as_f64().unwrap();

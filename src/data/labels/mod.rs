@@ -196,7 +196,7 @@ fn read_text(path: &Path) -> Result<String> {
     let text = String::from_utf8(read_capped(path, MAX_FILE_BYTES)?).map_err(|e| {
         let valid = &e.as_bytes()[..e.utf8_error().valid_up_to()];
         let line = 1 + valid.iter().filter(|&&b| b == b'\n').count();
-        Error::input_at(path, format!("line {line}"), "not UTF-8; save the file as UTF-8")
+        Error::input_at(path, format!("line {line}"), "not UTF-8; another kind of file, or a text to be saved as UTF-8")
     })?;
     Ok(text.strip_prefix('\u{feff}').map(ToOwned::to_owned).unwrap_or(text))
 }

@@ -6,10 +6,12 @@ use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
-/// Labels in the making. Landmarks stand in the order in which they are first named.
+/// Labels in the making. Landmarks stand in the order in which they are named; those that no list names, as the images have them.
 #[derive(Default)]
 pub(super) struct Builder {
     names: Vec<String>,
+    /// Landmarks that were named by themselves, in order.
+    listed: Vec<usize>,
     index: HashMap<String, usize>,
     rows: Vec<Row>,
     /// Landmarks that the last row has.
@@ -29,7 +31,14 @@ struct Row {
 
 impl Builder {
     /// Names a landmark, whether or not a point follows.
-    pub fn landmark(&mut self, name: &str) -> usize {
+    pub fn landmark(&mut self, name: &str) {
+        let k = self.known(name);
+        if !self.listed.contains(&k) {
+            self.listed.push(k);
+        }
+    }
+
+    fn known(&mut self, name: &str) -> usize {
         if let Some(&k) = self.index.get(name) {
             return k;
         }
@@ -50,7 +59,7 @@ impl Builder {
 
     /// Adds a landmark to the row that was begun last. The cause, if it has it already.
     pub fn point(&mut self, name: &str, point: Option<Point>, score: Option<f64>) -> Result<(), String> {
-        let k = self.landmark(name);
+        let k = self.known(name);
         if !self.seen.insert(k) {
             return Err(format!("landmark {} is there twice; each image has one of it", shown(name)));
         }
@@ -62,7 +71,7 @@ impl Builder {
 
     /// Adds the rows of labels that are whole already.
     pub fn rows(&mut self, labels: Labels) -> Result<(), String> {
-        labels.names.iter().for_each(|name| _ = self.landmark(name));
+        labels.names.iter().for_each(|name| self.landmark(name));
         for row in labels.rows {
             self.begin(row.image, (row.width, row.height), row.spacing);
             for (k, name) in labels.names.iter().enumerate() {
@@ -88,6 +97,29 @@ impl Builder {
         self.unknown_images
     }
 
+    /// The landmarks in order: those that were listed, then those of each image, each behind the one that is before it there, else in
+    /// front of the next that is known. So an image that lacks some changes nothing.
+    fn order(&self) -> Vec<usize> {
+        let mut order = self.listed.clone();
+        let mut placed = vec![false; self.names.len()];
+        order.iter().for_each(|&k| placed[k] = true);
+        for row in &self.rows {
+            let here: Vec<usize> = row.points.iter().map(|point| point.0).collect();
+            for (at, &k) in here.iter().enumerate() {
+                if !placed[k] {
+                    let place = |k: usize| order.iter().position(|&known| known == k);
+                    let spot = match at {
+                        0 => here.iter().find(|&&next| placed[next]).and_then(|&next| place(next)),
+                        _ => place(here[at - 1]).map(|before| before + 1),
+                    };
+                    order.insert(spot.unwrap_or(order.len()), k);
+                    placed[k] = true;
+                }
+            }
+        }
+        order
+    }
+
     /// The labels, checked, and a line for each kind of thing that was left out.
     pub fn finish(self, path: &Path) -> Result<(Labels, Vec<String>)> {
         if self.names.len().saturating_mul(self.rows.len()) > MAX_POINTS {
@@ -99,19 +131,22 @@ impl Builder {
             return Err(Error::input(path, [&[cause.to_string()], &notes[..]].concat().join("; ")));
         }
         let k = self.names.len();
+        let order = self.order();
+        let mut rank = vec![0; k];
+        order.iter().enumerate().for_each(|(rank_of, &k)| rank[k] = rank_of);
         let with_scores = self.rows.iter().flat_map(|row| &row.points).any(|(_, _, score)| score.is_some());
         let rows = self.rows.into_iter().map(|row| {
             let (mut points, mut scores) = (vec![None; k], vec![None; if with_scores { k } else { 0 }]);
             for (k, point, score) in row.points {
-                points[k] = point;
+                points[rank[k]] = point;
                 if with_scores {
-                    scores[k] = score;
+                    scores[rank[k]] = score;
                 }
             }
             let (width, height) = row.size;
             LabelRow { image: row.image, width, height, spacing: row.spacing, points, scores }
         });
-        let labels = Labels { rows: rows.collect(), names: self.names };
+        let labels = Labels { rows: rows.collect(), names: order.iter().map(|&k| self.names[k].clone()).collect() };
         labels.check(path)?;
         Ok((labels, notes))
     }

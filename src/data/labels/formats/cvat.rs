@@ -195,11 +195,11 @@ mod tests {
     #[test]
     fn reads_the_documented_form() {
         let (labels, notes) = read_text("cvat", FILE, "c.xml");
-        assert_eq!(labels.names, ["heel", "toe & nail", "1", "2"]);
+        assert_eq!(labels.names, ["heel", "toe & nail", "2", "1"]);
         let [first, second] = &labels.rows[..] else { panic!("two images") };
         assert_eq!((first.image.as_str(), first.size(), second.points.len()), ("1.png", (1024.0, 600.0), 4));
         let place = |k: usize| first.points[k].map(|p| p.map(|v| (v * 100.0).round() / 100.0));
-        assert_eq!([place(0), place(1), place(2), place(3)], [None, Some([574.4, 938.98]), Some([90.8, 52.1]), None]);
+        assert_eq!([place(0), place(1), place(2), place(3)], [None, Some([574.4, 938.98]), None, Some([90.8, 52.1])]);
         assert_eq!(first.scores, [None, Some(0.75), None, None]);
         assert_eq!(notes, ["left out: shapes that are no points (1)"]);
     }

@@ -32,7 +32,7 @@ pub struct Found {
 
 /// Where Slicer places an image that has no spacing of its own.
 const ONE_MM: &str = "a pixel is taken for 1 mm where no spacing is known, as Slicer does with PNG and JPEG; for others: \
-                      --spacing MM";
+                      onemark convert --spacing MM";
 
 impl LabelFile {
     /// Opens a file or folder, and recognises its format unless it is given.
@@ -139,7 +139,10 @@ pub fn targets(path: &Path, format: &Format, landmarks: &[String], images: &[&st
     let plain =
         |image: &&&str| Path::new(image).file_name().is_none_or(|name| name != **image) || image.contains(['/', '\\']);
     if let Some(image) = images.iter().find(plain).filter(|_| !format.is_native()) {
-        return Err(Error::input(path, format!("image {}: not a plain file name", shown(image))));
+        return Err(Error::input(
+            path,
+            format!("image {}: not a plain file name; folders are kept in csv and json alone", shown(image)),
+        ));
     }
     let last_ending = format.ending.rsplit('.').next();
     let as_file = path.extension().is_some_and(|e| e.to_str().map(str::to_lowercase).as_deref() == last_ending);

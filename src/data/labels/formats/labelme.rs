@@ -113,6 +113,30 @@ fn write(labels: &Labels, _: &Target) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::super::round_trip::{read_text, refused};
+    use super::super::{Images, LabelFile};
+
+    #[test]
+    fn an_image_that_lacks_a_landmark_changes_no_order() {
+        let shape = |name: &str| format!(r#"{{"label": "{name}", "points": [[1, 1]], "shape_type": "point"}}"#);
+        let file = |image: &str, names: &[&str]| {
+            let shapes = names.iter().map(|name| shape(name)).collect::<Vec<_>>().join(",");
+            format!(r#"{{"imagePath": "{image}", "imageWidth": 9, "imageHeight": 9, "shapes": [{shapes}]}}"#)
+        };
+        let folder = std::env::temp_dir().join(format!("onemark-labelme-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for (image, names) in [("1", &["b", "d"][..]), ("2", &["a", "b", "c", "d"]), ("3", &["d", "e"]), ("4", &["f"])]
+        {
+            std::fs::write(folder.join(format!("{image}.json")), file(&format!("{image}.png"), names)).unwrap();
+        }
+        let found = LabelFile::open(&folder, None).unwrap().read(&Images::default(), None).unwrap().labels;
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(found.names, ["a", "b", "c", "d", "e", "f"]);
+        let has = |row: usize| found.rows[row].points.iter().map(|p| u8::from(p.is_some())).collect::<Vec<_>>();
+        assert_eq!(
+            [0, 1, 2, 3].map(has),
+            [[0, 1, 0, 1, 0, 0], [1, 1, 1, 1, 0, 0], [0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 0, 1]]
+        );
+    }
 
     /// As LabelMe writes it, the image left out.
     const FILE: &str = r#"{

@@ -132,7 +132,10 @@ impl Format {
         ends.max_by_key(|format| (format.ending.len(), format.is_native())).ok_or_else(|| {
             let known = FORMATS.iter().filter(|format| format.write.is_some()).map(|format| format.name);
             let known = known.collect::<Vec<_>>().join(", ");
-            Error::Usage(format!("{}: no format by its ending; name one of {known}", path.display()))
+            Error::Usage(format!(
+                "{}: no format by its ending; --format (of convert: --to) takes one of {known}",
+                path.display()
+            ))
         })
     }
 
@@ -176,6 +179,10 @@ impl Format {
         let oblong = |row: &LabelRow| row.spacing.is_some_and(|spacing| exchange::square(spacing).is_none());
         if matches!(self.spacing, Spacing::Said | Spacing::Needed) && labels.rows.iter().any(oblong) {
             lost.push("pixels that are not square");
+        }
+        let row_loses = |row: &LabelRow| row.points.iter().flatten().any(|&p| tps::reads_as_missing(p, row.height));
+        if self.name == tps::FORMAT.name && labels.rows.iter().any(row_loses) {
+            lost.push("points that are both left of an image and below it");
         }
         (!lost.is_empty()).then(|| format!("{} holds no {}", self.title, lost.join(", no ")))
     }

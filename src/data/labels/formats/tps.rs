@@ -77,7 +77,7 @@ fn read(source: &Source, builder: &mut Builder) -> Result<()> {
     }
     let most = specimens.iter().map(|specimen| specimen.points.len()).max().unwrap_or(0);
     let names: Vec<String> = (1..=most).map(|n| format!("lm{n:02}")).collect();
-    names.iter().for_each(|name| _ = builder.landmark(name));
+    names.iter().for_each(|name| builder.landmark(name));
     for Specimen { line, points, image, id } in specimens {
         let at = |cause: String| source.fault(format!("line {line}"), cause);
         // tpsUtil lists images that are not digitised yet.
@@ -98,6 +98,12 @@ fn read(source: &Source, builder: &mut Builder) -> Result<()> {
 /// From above to below, and back.
 fn flipped([x, y]: Point, height: u32) -> Point {
     [x, f64::from(height) - y]
+}
+
+/// Whether both numbers of a point would be negative, which reads as missing.
+pub(super) fn reads_as_missing(point: Point, height: u32) -> bool {
+    let [x, y] = flipped(point, height);
+    x < 0.0 && y < 0.0
 }
 
 fn point(line: &str) -> Result<Option<Point>, String> {
