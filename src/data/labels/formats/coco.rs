@@ -87,7 +87,7 @@ fn read(source: &Source, builder: &mut Builder) -> Result<()> {
         let Some(keypoints) = &category.keypoints else { continue };
         names.insert(&category.id, keypoints);
         if used.contains(&category.id) {
-            keypoints.iter().for_each(|name| _ = builder.landmark(name));
+            keypoints.iter().for_each(|name| builder.landmark(name));
         }
     }
     let mut of_image: HashMap<&Id, Vec<&Annotation>> = HashMap::new();
