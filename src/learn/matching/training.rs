@@ -132,7 +132,7 @@ impl<'a> MatchTraining<'a> {
 }
 
 impl Matcher {
-    /// Features of the template: for each landmark averaged over those of the augmented views that show it.
+    /// Features of the template, averaged over augmented views; where one cuts a landmark off, the nearest that it shows.
     pub fn template(&mut self, dataset: &Dataset, image: usize, points: &[Point], views: usize) -> Result<Features> {
         let (w, h) = (dataset.width, dataset.height);
         let mut sums = vec![vec![0.0f32; self.landmarks * self.config.embedding]; self.config.unet().heads.len()];
@@ -147,16 +147,10 @@ impl Matcher {
                 (view, augment.row(&mut random, image, dataset.sizes[image], view))
             };
             let seen: Vec<Point> = points.iter().map(|&p| view.inverse(p)).collect();
-            // The first view, which is the image itself, counts whatever rounding says of a landmark at its border.
-            let shows = |[x, y]: Point| (0.0..=w as f64 - 1.0).contains(&x) && (0.0..=h as f64 - 1.0).contains(&y);
-            let shown: Vec<bool> = seen.iter().map(|&p| index == 0 || shows(p)).collect();
             self.look(&row.encode())?;
             let features = self.features(&seen)?;
             for (sums, features) in sums.iter_mut().zip(&features.0) {
-                let each = sums.chunks_mut(self.config.embedding).zip(features.chunks(self.config.embedding));
-                for ((sum, feature), _) in each.zip(&shown).filter(|(_, shown)| **shown) {
-                    sum.iter_mut().zip(feature).for_each(|(sum, &f)| *sum += f);
-                }
+                sums.iter_mut().zip(features).for_each(|(sum, &f)| *sum += f);
             }
         }
         for feature in sums.iter_mut().flat_map(|level| level.chunks_mut(self.config.embedding)) {
