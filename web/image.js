@@ -1,6 +1,7 @@
 // Grey images: `{ width, height, pixels }`, pixels a Float32Array in [0, 1], row by row.
 
-// Decodes an image file as the browser does, 8 bits a channel, and turns colour to grey as `onemark detect` does.
+// Decodes an image file as the browser does, 8 bits a channel, and turns colour to grey as `onemark detect` does, but for what is
+// transparent: a canvas makes it black, where `onemark detect` takes its colour.
 export async function readGray(file) {
     let bitmap;
     try {

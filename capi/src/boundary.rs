@@ -48,7 +48,8 @@ pub fn guarded(error: *mut onemark_error, work: impl FnOnce() -> Result<(), Fail
     });
     let (status, message) = match done {
         Ok(()) => (onemark_status::ONEMARK_OK, String::new()),
-        Err(Failure { status, message }) => (status, message),
+        // One line: drivers' messages have several, and paths may have anything.
+        Err(Failure { status, message }) => (status, message.replace(char::is_control, " ")),
     };
     if !error.is_null() {
         let message = &message.as_bytes()[..cut(&message)];

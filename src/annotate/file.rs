@@ -6,7 +6,7 @@
 use super::session::Landmark;
 use crate::data::files::{read_capped, write_atomic};
 use crate::data::labels::formats::LabelFile;
-use crate::data::labels::{LabelRow, Labels, MAX_FILE_BYTES, Point, scale_point};
+use crate::data::labels::{LabelRow, Labels, MAX_FILE_BYTES, Point, scale_point, scale_spacing};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -157,10 +157,13 @@ impl LandmarkFile {
             }
             self.refresh()?;
         }
+        // Written anew, a file has no more than labels: what was in it besides is kept in a copy.
+        let mut loses = false;
         let text = if self.labels.names.iter().eq(landmarks.iter().map(|l| &l.name)) && !self.text.is_empty() {
             self.patched(image, size, landmarks)?
         } else if self.may_rename(image) {
-            written(&whole(image, size, landmarks), &self.path)
+            loses = self.text != written(&self.labels, &self.path);
+            written(&self.whole(image, size, landmarks), &self.path)
         } else {
             let cause =
                 "has other landmarks than the page, and other images: names can only be changed while it has one";
@@ -170,7 +173,7 @@ impl LandmarkFile {
         if self.disk.as_deref() == Some(text.as_bytes()) {
             return Ok(Save::Done(None));
         }
-        let copy = if self.disk.is_some() && !self.ours { Some(keep_copy(&self.path)?) } else { None };
+        let copy = if self.disk.is_some() && (loses || !self.ours) { Some(keep_copy(&self.path)?) } else { None };
         write_atomic(&self.path, text.as_bytes())?;
         (self.disk, self.text, self.labels, self.ours) = (Some(text.clone().into()), text, labels, true);
         self.version += 1;
@@ -183,10 +186,26 @@ impl LandmarkFile {
         let frame = self.labels.row(image).map_or(pixels, LabelRow::size);
         let before = self.landmarks(image, size)?;
         let differ = before.iter().zip(landmarks).filter(|(old, new)| old.point != new.point);
-        let changes: Vec<_> =
-            differ.map(|(_, new)| (new.name.as_str(), new.point.map(|p| carried(p, pixels, frame)))).collect();
+        let changes: Vec<_> = differ
+            .map(|(_, new)| (new.name.as_str(), new.point.map(|p| carried(p, pixels, frame)), new.score))
+            .collect();
         let patch = if is_json(&self.path) { Labels::patch_json } else { Labels::patch_csv };
         patch(&self.text, image, size, &changes).map_err(|cause| Error::input(&self.path, cause))
+    }
+
+    /// The labels of one image alone.
+    fn whole(&self, image: &str, (width, height): (u32, u32), landmarks: &[Landmark]) -> Labels {
+        let scored = landmarks.iter().any(|l| l.score.is_some());
+        let size = (width.into(), height.into());
+        let row = LabelRow {
+            image: image.into(),
+            width,
+            height,
+            spacing: self.labels.row(image).and_then(|row| Some(scale_spacing(row.spacing?, row.size(), size))),
+            points: landmarks.iter().map(|l| l.point).collect(),
+            scores: landmarks.iter().filter(|_| scored).map(|l| l.score).collect(),
+        };
+        Labels { names: landmarks.iter().map(|l| l.name.clone()).collect(), rows: vec![row] }
     }
 
     fn on_disk(&self) -> Result<Option<Vec<u8>>> {
@@ -195,20 +214,6 @@ impl LandmarkFile {
             read => read.map(Some),
         }
     }
-}
-
-/// The labels of one image alone.
-fn whole(image: &str, (width, height): (u32, u32), landmarks: &[Landmark]) -> Labels {
-    let scored = landmarks.iter().any(|l| l.score.is_some());
-    let row = LabelRow {
-        image: image.into(),
-        width,
-        height,
-        points: landmarks.iter().map(|l| l.point).collect(),
-        scores: landmarks.iter().filter(|_| scored).map(|l| l.score).collect(),
-        ..LabelRow::default()
-    };
-    Labels { names: landmarks.iter().map(|l| l.name.clone()).collect(), rows: vec![row] }
 }
 
 /// As [`scale_point`], and exact where nothing is scaled; else to a thousandth of a pixel.
@@ -323,7 +328,7 @@ mod tests {
         let path = folder.file("p.csv", CSV);
         let mut file = LandmarkFile::open(&path, &path).unwrap();
         let mut points = file.landmarks("1.png", SIZE).unwrap();
-        points[0].point = Some([9.0, 9.0]);
+        (points[0].point, points[0].score) = (Some([9.0, 9.0]), None);
         let theirs = CSV.replace("5,6,y", "5,7,z");
         folder.file("p.csv", &theirs);
         let cause = conflict(file.save("1.png", SIZE, &points, 0, false));
@@ -353,7 +358,7 @@ mod tests {
         points.swap(0, 1);
         points[0] = Landmark { name: "c, d".into(), point: Some([1.0, 2.0]), score: None };
         assert_eq!(file.save("1.png", SIZE, &points, 0, false).unwrap(), Save::Done(None));
-        assert_eq!(Labels::read(&path).unwrap(), whole("1.png", SIZE, &points));
+        assert_eq!(Labels::read(&path).unwrap(), file.whole("1.png", SIZE, &points));
         assert!(file.may_rename("1.png") && !file.may_rename("2.png"));
         points[1].name = points[0].name.clone();
         assert!(file.save("1.png", SIZE, &points, 1, false).is_err(), "two of one name");
@@ -366,6 +371,28 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_written_anew_keeps_millimetres_and_a_copy_of_the_rest() {
+        let folder = Folder::new("anew");
+        let csv =
+            "image,width,height,pixel_width_mm,pixel_height_mm,a_x,a_y,a_score,note\n1.png,20,40,0.1,0.2,3,4,0.5,y\n";
+        let path = folder.file("p.csv", csv);
+        let mut file = LandmarkFile::open(&path, &path).unwrap();
+        let mut points = file.landmarks("1.png", SIZE).unwrap();
+        let found = points[0].clone();
+        (points[0].point, points[0].score) = (Some([2.0, 2.0]), None);
+        file.save("1.png", SIZE, &points, 0, false).unwrap();
+        assert_eq!(folder.text("p.csv"), csv.replace("3,4,0.5", "4.5,4.5,"));
+        file.save("1.png", SIZE, &[found], 1, false).unwrap();
+        assert_eq!(folder.text("p.csv"), csv, "a correction that is undone");
+        points[0].name = "b".into();
+        let done = file.save("1.png", SIZE, &points, 2, false).unwrap();
+        assert_eq!(done, Save::Done(Some(folder.0.join("p.csv.bak1"))));
+        assert_eq!(folder.text("p.csv.bak1"), csv);
+        let row = &Labels::read(&path).unwrap().rows[0];
+        assert_eq!((row.size(), row.spacing), ((10.0, 20.0), Some([0.2, 0.4])));
+    }
+
+    #[test]
     fn another_file_is_begun_with_all_that_the_first_has() {
         let folder = Folder::new("other");
         let source = folder.file("p.csv", CSV);
@@ -373,7 +400,7 @@ mod tests {
         for path in [&csv, &json] {
             let mut file = LandmarkFile::open(&source, path).unwrap();
             let mut points = file.landmarks("1.png", SIZE).unwrap();
-            points[0].point = Some([9.0, 9.0]);
+            (points[0].point, points[0].score) = (Some([9.0, 9.0]), None);
             assert_eq!(file.save("1.png", SIZE, &points, 0, false).unwrap(), Save::Done(None));
         }
         assert_eq!(folder.text("q.csv"), CSV.replace("1.50,2,0.9", "9,9,"));

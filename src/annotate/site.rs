@@ -20,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// A session, and who may ask for it.
 pub struct Site {
     token: String,
-    hosts: [String; 2],
+    hosts: Vec<String>,
     session: Mutex<Session>,
 }
 
@@ -37,7 +37,13 @@ pub fn token() -> Result<String> {
 impl Site {
     /// A site on a port of the loopback interface, for those who know the token.
     pub fn new(session: Session, port: u16, token: String) -> Self {
-        let hosts = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
+        // Browsers leave the port of HTTP away.
+        let short = (port == 80).then_some("");
+        let suffixes = [Some(&*format!(":{port}")), short].into_iter().flatten().map(String::from).collect::<Vec<_>>();
+        let hosts = suffixes
+            .iter()
+            .flat_map(|suffix| ["127.0.0.1", "localhost"].map(|host| format!("{host}{suffix}")))
+            .collect();
         Self { token, hosts, session: Mutex::new(session) }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::annotate::{Session, Site, http, token};
 use crate::data::images::{expand_inputs, image_size};
+use crate::data::labels::formats::stem;
 use crate::{Error, Result};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -79,7 +80,10 @@ fn out(args: &Args, images: &[PathBuf]) -> Result<PathBuf> {
     let out = match (&args.out, &args.landmarks, images) {
         (Some(out), ..) => out.clone(),
         (None, Some(landmarks), _) => landmarks.clone(),
-        (None, None, [image]) => image.with_extension("csv"),
+        (None, None, [image]) => {
+            let name = image.file_name().unwrap_or_default().to_string_lossy();
+            image.with_file_name(format!("{}.csv", stem(&name)))
+        }
         _ => return Err(Error::Usage("several images need --out FILE, or --landmarks FILE".into())),
     };
     let known = out.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv") || e.eq_ignore_ascii_case("json"));

@@ -78,7 +78,10 @@ fn matches(pattern: &str) -> Result<Vec<PathBuf>> {
                     continue;
                 }
                 match part {
-                    "**" if entry.path().is_dir() => found.push(folder.join(entry.file_name())),
+                    // A link to a folder may lead back to it.
+                    "**" if entry.file_type().is_ok_and(|kind| kind.is_dir()) => {
+                        found.push(folder.join(entry.file_name()))
+                    }
                     "**" => {}
                     _ => next.push(folder.join(entry.file_name())),
                 }

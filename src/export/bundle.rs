@@ -66,9 +66,11 @@ struct Launch {
 /// # Errors
 /// [`Error::Io`]; [`Error::Input`] for a folder that is there and holds something else.
 pub fn export(model: &Model, folder: &Path) -> Result<()> {
-    let foreign =
-        folder.read_dir().is_ok_and(|mut files| files.next().is_some()) && !folder.join("model.json").exists();
-    if foreign {
+    let ours =
+        |json: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&json).is_ok_and(|v| v.get("onemark").is_some());
+    let filled = folder.read_dir().is_ok_and(|mut files| files.next().is_some());
+    // Others call their models so too.
+    if filled && !std::fs::read(folder.join("model.json")).is_ok_and(ours) {
         return Err(Error::input(folder, "a folder with other files; choose a new one for the bundle"));
     }
     for part in ["plans", "shaders"] {

@@ -1,6 +1,6 @@
 //! DICOM that another library wrote, through the whole program.
 
-use crate::fixture::{Fixture, ok, onemark, stderr, stdout};
+use crate::fixture::{Fixture, ok, onemark, skipped, stderr, stdout};
 use image::{ImageBuffer, Luma};
 use onemark::data::images::read_image;
 use onemark::data::labels::Labels;
@@ -22,8 +22,7 @@ fn python() -> Option<String> {
     let found = [own.as_str(), "python3"].iter().find(|python| has_pydicom(python)).map(ToString::to_string);
     if found.is_none() {
         // Not `println!`, which the test runner keeps to itself unless a test fails.
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), b"skipped: no Python with pydicom\n");
-        assert!(std::env::var_os("CI").is_none(), "with CI set, a skipped test is a failure");
+        skipped("no Python with pydicom");
     }
     found
 }

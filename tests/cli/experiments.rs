@@ -1,6 +1,6 @@
 //! `experiments/run`: a row is trained, scored and put into a table; what rows have in common is trained once.
 
-use crate::fixture::{Fixture, TINY, ok, stderr};
+use crate::fixture::{Fixture, TINY, ok, skipped, stderr};
 use onemark::data::labels::Labels;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -15,8 +15,7 @@ fn python() -> Option<&'static str> {
     let found = ["python3", "python3.13", "python3.12", "python3.11"].into_iter().find(knows);
     if found.is_none() {
         // Not `println!`, which the test runner keeps to itself unless a test fails.
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), b"skipped: no Python 3.11\n");
-        assert!(std::env::var_os("CI").is_none(), "with CI set, a skipped test is a failure");
+        skipped("no Python 3.11");
     }
     found
 }

@@ -1,18 +1,26 @@
 //! GPU variants: tuning files, and f16.
 
-use crate::fixture::{Fixture, ok, onemark, stderr, stdout};
+use crate::fixture::{Fixture, ok, onemark, skipped, stderr, stdout};
 use onemark::data::labels::Labels;
 use serde_json::{Value, json};
 
 /// What `onemark devices` says of the first GPU, a software one too; none where there is no GPU.
 fn gpu() -> Option<Value> {
     let list: Value = serde_json::from_str(&stdout(&ok(onemark(&["devices", "--json"])))).unwrap();
-    list.as_array().unwrap().get(1).cloned()
+    let gpu = list.as_array().unwrap().get(1).cloned();
+    if gpu.is_none() {
+        skipped("no Vulkan or Metal device");
+    }
+    gpu
 }
 
 /// The first GPU, if it has f16.
 fn half() -> bool {
-    gpu().is_some_and(|gpu| gpu["features"].as_array().unwrap().contains(&"f16".into()))
+    let half = gpu().is_some_and(|gpu| gpu["features"].as_array().unwrap().contains(&"f16".into()));
+    if !half {
+        skipped("no GPU with f16");
+    }
+    half
 }
 
 const CASE: &str = r#"{"op":{"MatMul":{"transpose_a":false,"transpose_b":true}},"inputs":[[1,1,4,9,8],[1,1,1,5,8]]}"#;

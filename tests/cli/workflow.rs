@@ -1,6 +1,6 @@
 //! The Snakemake workflow: two jobs at a time leave the bytes of one run.
 
-use crate::fixture::{Fixture, TINY, ok, onemark, stderr};
+use crate::fixture::{Fixture, TINY, ok, onemark, skipped, stderr};
 use std::path::Path;
 use std::process::Command;
 
@@ -13,8 +13,7 @@ fn snakemake() -> Option<String> {
     let found = [own.as_str(), "snakemake"].iter().find(|program| runs(program)).map(ToString::to_string);
     if found.is_none() {
         // Not `println!`, which the test runner keeps to itself unless a test fails.
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), b"skipped: no Snakemake\n");
-        assert!(std::env::var_os("CI").is_none(), "with CI set, a skipped test is a failure");
+        skipped("no Snakemake");
     }
     found
 }

@@ -2,13 +2,19 @@
 
 import * as api from './api.js';
 import { ask } from './dialogs.js';
-import { element, say } from './dom.js';
+import { $, element, say } from './dom.js';
 import { describeImage } from './panel.js';
 
 let going = null;
 
+/** Takes what is typed into a field and not entered yet; the focus goes to the image. */
+function commit() {
+  if (document.activeElement?.matches('#name, #x, #y')) $('stage').focus();
+}
+
 /** Saves the open image's landmarks, one save at a time; resolves to whether they are saved now. */
 export function save(app) {
+  commit();
   going ??= attempt(app, false).finally(() => (going = null));
   return going;
 }
@@ -87,6 +93,7 @@ function download({ annotation, images, index }) {
 /** Goes to another image, and asks about changes first. */
 export async function goTo(app, index) {
   if (index < 0 || index >= app.images.length || index === app.index) return;
+  commit();
   while (app.annotation.dirty) { // what was changed while a save went on is not saved
     const choice = await ask('Unsaved changes', `${app.images[app.index].name} has changes that are not saved.`, [
       ['save', 'Save'],
@@ -105,6 +112,7 @@ export async function goTo(app, index) {
 /** The browser asks before the page is left with changes. */
 export function guardLeaving(app) {
   window.addEventListener('beforeunload', (event) => {
+    commit();
     if (app.annotation.dirty) event.preventDefault();
   });
 }

@@ -212,7 +212,8 @@ impl<'a> DataSet<'a> {
             Some(value) => value,
         };
         match value.to_multi_float64() {
-            Ok(numbers) if numbers.iter().all(|v| v.is_finite()) => Ok(Some(numbers)),
+            // Of a length below that of a number none is read.
+            Ok(numbers) if !numbers.is_empty() && numbers.iter().all(|v| v.is_finite()) => Ok(Some(numbers)),
             _ => Err(self.bad(attribute, format!("{:?} is not a number", self.text(attribute).unwrap_or_default()))),
         }
     }

@@ -155,7 +155,11 @@ pub fn table(data: &DataSet, layout: &Layout, values: &[u16]) -> Result<Vec<f32>
         let grey = voi.at(modality.at(stored(bits)));
         (if layout.photometric == Photometric::Monochrome1 { 1.0 - grey } else { grey }) as f32
     };
-    Ok((0..count).map(grey).collect())
+    let greys: Vec<f32> = (0..count).map(grey).collect();
+    match greys.iter().any(|grey| grey.is_nan()) {
+        true => Err(data.bad(&SLOPE, "values beyond all measure; correct or remove it")),
+        false => Ok(greys),
+    }
 }
 
 /// The range that is shown where nothing says it.

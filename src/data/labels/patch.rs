@@ -10,8 +10,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-/// A point's new place in the pixels of its row, or none. Its score goes: it spoke of the place that a detector found.
-pub type Change<'a> = (&'a str, Option<Point>);
+/// A point's new place in the pixels of its row, or none, and its score, if a detector found it there.
+pub type Change<'a> = (&'a str, Option<Point>, Option<f64>);
 
 /// A text to put in place of a part.
 type Splice = (Range<usize>, String);
@@ -26,11 +26,12 @@ impl Labels {
         let header = Record::next(&mut records, text)?.ok_or("no header")?;
         let columns = Columns::of(&header.cells)?;
         let mut cells = Vec::new();
-        for (name, point) in changes {
+        for (name, point, score) in changes {
             let landmark = columns.landmarks.iter().find(|l| l.name == *name).ok_or(format!("no landmark {name:?}"))?;
             let [x, y] = point.map_or([String::new(), String::new()], |p| p.map(|v| v.to_string()));
             cells.extend([(landmark.x, x), (landmark.y, y)]);
-            cells.extend(landmark.score.map(|column| (column, String::new())));
+            let score = score.map_or(String::new(), |score| score.to_string());
+            cells.extend(landmark.score.map(|column| (column, score)));
         }
         while let Some(record) = Record::next(&mut records, text)? {
             if record.cells.get(columns.image).is_some_and(|cell| cell == image) {
@@ -66,17 +67,18 @@ impl Labels {
             let points = row.get("points").ok_or("an image without points")?;
             let entries: Object = serde_json::from_str(points.get()).map_err(bad)?;
             let (mut splices, mut added) = (Vec::new(), Vec::new());
-            for &(name, point) in changes {
+            for &(name, point, score) in changes {
                 match entries.get(name) {
-                    Some(old) => splices.push((span(text, old), json_point(point, Some(old)).map_err(bad)?)),
-                    None => added.push(format!("{}: {}", quoted(name), json_point(point, None).map_err(bad)?)),
+                    Some(old) => splices.push((span(text, old), json_point(point, score, Some(old)).map_err(bad)?)),
+                    None => added.push(format!("{}: {}", quoted(name), json_point(point, score, None).map_err(bad)?)),
                 }
             }
             splices.extend(appended(text, points, entries.0.is_empty(), added));
             return spliced(text, splices);
         }
-        let placed = changes.iter().filter(|(_, point)| point.is_some());
-        let points = placed.map(|&(name, point)| Ok(format!("{}: {}", quoted(name), json_point(point, None)?)));
+        let placed = changes.iter().filter(|(_, point, score)| point.is_some() || score.is_some());
+        let points =
+            placed.map(|&(name, point, score)| Ok(format!("{}: {}", quoted(name), json_point(point, score, None)?)));
         let points = points.collect::<serde_json::Result<Vec<_>>>().map_err(bad)?;
         let row = format!(
             "{{\"image\": {}, \"width\": {}, \"height\": {}, \"points\": {{{}}}}}",
@@ -144,10 +146,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
 }
 
 /// A point's JSON; of an `old` one, what is neither place nor score stays.
-fn json_point(point: Option<Point>, old: Option<&RawValue>) -> serde_json::Result<String> {
+fn json_point(point: Option<Point>, score: Option<f64>, old: Option<&RawValue>) -> serde_json::Result<String> {
     let old = old.map(|old| serde_json::from_str::<Option<Object>>(old.get())).transpose()?.flatten();
     let mut entries: Vec<String> = Vec::new();
-    for (key, value) in ["x", "y"].into_iter().zip(point.into_iter().flatten()) {
+    let place = ["x", "y"].into_iter().zip(point.into_iter().flatten());
+    for (key, value) in place.chain(score.map(|score| ("score", score))) {
         entries.push(format!("{}: {}", quoted(key), serde_json::to_string(&value)?));
     }
     let others = old.iter().flat_map(|old| &old.0).filter(|(key, _)| !["x", "y", "score"].contains(&key.as_str()));
@@ -198,14 +201,14 @@ mod tests {
     #[test]
     fn only_the_cells_of_the_point_change() {
         let patch = |image, changes: &[Change]| Labels::patch_csv(CSV, image, (7, 8), changes).unwrap();
-        let corrected = patch("1.png", &[("a", Some([1.25, 2.0]))]);
+        let corrected = patch("1.png", &[("a", Some([1.25, 2.0]), None)]);
         assert_eq!(corrected, CSV.replace("+3,4.0,0.50", "1.25,2,"));
-        let placed = patch("2 \"q\".png", &[("b", Some([9.0, 1.5])), ("a", None)]);
+        let placed = patch("2 \"q\".png", &[("b", Some([9.0, 1.5]), None), ("a", None, None)]);
         assert_eq!(placed, CSV.replace("q\"\".png\",,,10,20, 5 ,6,", "q\"\".png\",1.5,9,10,20,,,"));
-        let added = patch("3,.png", &[("b", Some([1.0, 2.0]))]);
+        let added = patch("3,.png", &[("b", Some([1.0, 2.0]), None)]);
         assert_eq!(added, format!("{CSV}\r\n,\"3,.png\",2,1,7,8,,,\r\n"));
         assert_eq!(patch("1.png", &[]), CSV);
-        assert!(Labels::patch_csv(CSV, "1.png", (7, 8), &[("c", None)]).is_err());
+        assert!(Labels::patch_csv(CSV, "1.png", (7, 8), &[("c", None, None)]).is_err());
     }
 
     #[test]
@@ -221,14 +224,14 @@ mod tests {
             Labels::from_json(&patched, "t.json").unwrap();
             patched
         };
-        let corrected = patch("1.png", &[("a", Some([3.0, 4.25])), ("b\"", Some([0.0, 1.0]))]);
+        let corrected = patch("1.png", &[("a", Some([3.0, 4.25]), None), ("b\"", Some([0.0, 1.0]), None)]);
         let expected = text.replace(r#"{"x": 1.50, "y": 2e0, "score": 0.5, "who""#, r#"{"x": 3.0, "y": 4.25, "who""#);
         assert_eq!(corrected, expected.replace(r#""c": null }"#, r#""c": null, "b\"": {"x": 0.0, "y": 1.0} }"#));
-        assert_eq!(patch("1.png", &[("a", None)]), text.replace(r#""x": 1.50, "y": 2e0, "score": 0.5, "#, ""));
-        let placed = patch("2.png", &[("c", Some([5.0, 6.0]))]);
+        assert_eq!(patch("1.png", &[("a", None, None)]), text.replace(r#""x": 1.50, "y": 2e0, "score": 0.5, "#, ""));
+        let placed = patch("2.png", &[("c", Some([5.0, 6.0]), None)]);
         assert_eq!(placed, text.replace(r#""points": { }"#, r#""points": {"c": {"x": 5.0, "y": 6.0} }"#));
         let row = r#", {"image": "3.png", "width": 7, "height": 8, "points": {"a": {"x": 1.0, "y": 2.0}}}"#;
-        let added = patch("3.png", &[("a", Some([1.0, 2.0])), ("c", None)]);
+        let added = patch("3.png", &[("a", Some([1.0, 2.0]), None), ("c", None, None)]);
         assert_eq!(added, text.replace("\"width\": 10}\n", &format!("\"width\": 10}}{row}\n")));
     }
 
@@ -249,22 +252,23 @@ mod tests {
             });
             let before = Labels { rows: rows.collect(), names: names.clone() };
             let (image, k, point) = (format!("{}\n,\".png", round % 5), round % 4, place(0.7));
+            let score = (round % 2 == 0 && round % 3 > 0).then_some(0.75);
             let mut after = before.clone();
             match after.rows.iter_mut().find(|row| row.image == image) {
                 Some(row) => {
                     row.points[k] = point;
-                    row.scores.get_mut(k).into_iter().for_each(|score| *score = None);
+                    row.scores.get_mut(k).into_iter().for_each(|old| *old = score);
                 }
                 None => after.rows.push(LabelRow {
                     image: image.clone(),
                     width: 40,
                     height: 54,
                     points: (0..4).map(|i| point.filter(|_| i == k)).collect(),
-                    scores: vec![None; before.rows[0].scores.len()],
+                    scores: (0..before.rows[0].scores.len()).map(|i| score.filter(|_| i == k)).collect(),
                     ..LabelRow::default()
                 }),
             }
-            let change = [(names[k].as_str(), point)];
+            let change = [(names[k].as_str(), point, score)];
             let csv = Labels::patch_csv(&before.to_csv(), &image, (40, 54), &change).unwrap();
             assert_eq!(Labels::from_csv(&csv, "t.csv").unwrap(), after);
             let json = Labels::patch_json(&before.to_json(), &image, (40, 54), &change).unwrap();

@@ -167,6 +167,7 @@ fn what_is_no_picture_is_refused_with_its_attribute() {
         (file().with(us(0x0028, 0x0102, 16)), "HighBit (0028,0102): 16"),
         (file().with(us(0x0028, 0x0002, 3)), "SamplesPerPixel (0028,0002): 3 is not read, only 1"),
         (file().with(us(0x0028, 0x0010, 3)), "truncated: 4 values of pixels, but 2 x 3 x 1 need 6"),
+        (file().with(text(0x0028, 0x1053, "DS", "1e305")), "RescaleSlope (0028,1053): values beyond all measure"),
         (file().with(text(0x0028, 0x1053, "DS", "0")), "RescaleSlope (0028,1053): 0 makes all pixels alike"),
         (file().with(text(0x0028, 0x1053, "DS", "1,5")), "RescaleSlope (0028,1053): \"1,5\" is not a number"),
         (file().encoded(JPEG_2000), "compressed as JPEG 2000 Image Compression (Lossless Only), which is not read"),
@@ -179,6 +180,12 @@ fn what_is_no_picture_is_refused_with_its_attribute() {
         };
         assert!(error.starts_with("x.dcm: ") && error.contains(expected), "{error}");
     }
+    // A length that is less than a number's.
+    let mut short = file().with(((0x0028, 0x0010), "US", vec![])).bytes();
+    let at = short.windows(8).position(|w| w == b"\x28\0\x10\0US\0\0").unwrap();
+    short[at + 6] = 1;
+    short.push(0);
+    assert!(read_bytes(&short).unwrap_err().to_string().contains("Rows (0028,0010): \"\" is not a number"));
     let window = |width| file().with(text(0x0028, 0x1050, "DS", "5")).with(text(0x0028, 0x1051, "DS", width));
     assert!(window("0").error().contains("WindowWidth (0028,1051): 0 shows nothing"));
     assert!(window("9").with(text(0x0028, 0x1056, "CS", "LOG")).error().contains("(0028,1056): LOG is not read"));

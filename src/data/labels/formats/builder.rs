@@ -6,12 +6,16 @@ use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
+/// Landmarks that a file may name.
+const MAX_LANDMARKS: usize = 10_000;
+
 /// Labels in the making. Landmarks stand in the order in which they are named; those that no list names, as the images have them.
 #[derive(Default)]
 pub(super) struct Builder {
     names: Vec<String>,
     /// Landmarks that were named by themselves, in order.
     listed: Vec<usize>,
+    is_listed: Vec<bool>,
     index: HashMap<String, usize>,
     rows: Vec<Row>,
     /// Landmarks that the last row has.
@@ -33,7 +37,7 @@ impl Builder {
     /// Names a landmark, whether or not a point follows.
     pub fn landmark(&mut self, name: &str) {
         let k = self.known(name);
-        if !self.listed.contains(&k) {
+        if !std::mem::replace(&mut self.is_listed[k], true) {
             self.listed.push(k);
         }
     }
@@ -44,6 +48,7 @@ impl Builder {
         }
         self.index.insert(name.into(), self.names.len());
         self.names.push(name.into());
+        self.is_listed.push(false);
         self.names.len() - 1
     }
 
@@ -101,8 +106,7 @@ impl Builder {
     /// front of the next that is known. So an image that lacks some changes nothing.
     fn order(&self) -> Vec<usize> {
         let mut order = self.listed.clone();
-        let mut placed = vec![false; self.names.len()];
-        order.iter().for_each(|&k| placed[k] = true);
+        let mut placed = self.is_listed.clone();
         for row in &self.rows {
             let here: Vec<usize> = row.points.iter().map(|point| point.0).collect();
             for (at, &k) in here.iter().enumerate() {
@@ -124,6 +128,9 @@ impl Builder {
     pub fn finish(self, path: &Path) -> Result<(Labels, Vec<String>)> {
         if self.names.len().saturating_mul(self.rows.len()) > MAX_POINTS {
             return Err(Error::input(path, format!("more than {MAX_POINTS} points")));
+        }
+        if self.names.len() > MAX_LANDMARKS {
+            return Err(Error::input(path, format!("{} landmarks are more than {MAX_LANDMARKS}", self.names.len())));
         }
         let notes = self.left_out.iter().map(|(what, n)| format!("left out: {what} ({n})")).collect::<Vec<_>>();
         if self.rows.is_empty() || self.names.is_empty() {

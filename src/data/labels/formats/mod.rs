@@ -271,7 +271,10 @@ fn basename(path: &str) -> &str {
     path.rsplit(['/', '\\']).next().unwrap_or(path)
 }
 
-/// A file name without its extension.
-fn stem(name: &str) -> &str {
-    Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or(name)
+/// A file name without its extension, which has a letter: the numbers of a UID, as DICOM files are called, are none.
+pub fn stem(name: &str) -> &str {
+    match name.rsplit_once('.') {
+        Some((stem, extension)) if !stem.is_empty() && extension.contains(char::is_alphabetic) => stem,
+        _ => name,
+    }
 }

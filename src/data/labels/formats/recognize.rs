@@ -20,7 +20,8 @@ pub(super) fn of_folder(path: &Path) -> Result<&'static Format> {
     let mut found = Vec::new();
     for format in FORMATS.iter().filter(|format| format.per_image) {
         for file in files_in(path, format)? {
-            if of_text(&read_text(&file)?).is_some_and(|of| of.name == format.name) {
+            // What cannot be read is of no format: notes lie about in such folders.
+            if read_text(&file).is_ok_and(|text| of_text(&text).is_some_and(|of| of.name == format.name)) {
                 found.push(format);
                 break;
             }
