@@ -272,10 +272,13 @@ impl Executor {
         match &mut self.backend {
             Backend::Cpu(cpu) => {
                 // Refused in time: once an allocation fails, the process is gone.
-                if let Some(available) = available_memory().filter(|&available| program.total_bytes() > available) {
+                // Buffers that other programs have already are taken from what was free.
+                let held = |(&region, &len): (&Region, &usize)| 4 * len.min(cpu.read(region).len()) as u64;
+                let needed = program.total_bytes() - program.regions.iter().map(held).sum::<u64>();
+                if let Some(available) = available_memory().filter(|&available| needed > available) {
                     return Err(Error::OutOfMemory {
                         device: Device::cpu().name(),
-                        needed: program.total_bytes(),
+                        needed,
                         limit: format!(", {available} are free"),
                         largest: program.largest(),
                     });
@@ -379,7 +382,7 @@ impl Executor {
         }
     }
 
-    /// The same, but for what it takes the host until all is done; no clock is in between.
+    /// As `repeat`, but for what it takes the host until all is done; no clock is in between.
     pub fn elapse(&mut self, index: usize, times: usize) -> Result<Duration> {
         match &mut self.backend {
             Backend::Cpu(cpu) => Ok(cpu.elapse(index, times)),

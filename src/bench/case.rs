@@ -5,6 +5,7 @@ use crate::kernel::{Cost, Domain, Op, Sample, Shape};
 use crate::plan::Program;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// An operation at given shapes. As JSON it is what `--case` takes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,7 +39,23 @@ impl BenchCase {
         }
     }
 
-    /// FLOPs and bytes.
+    /// The cause, if it has not as many inputs as the operation takes, or empty ones.
+    pub fn check(&self) -> Result<(), String> {
+        let samples = Op::samples();
+        let counts =
+            samples.iter().filter(|sample| sample.op.name() == self.op.name()).map(|sample| sample.inputs.len());
+        let counts: BTreeSet<usize> = counts.collect();
+        if !counts.contains(&self.inputs.len()) {
+            let takes = counts.iter().map(usize::to_string).collect::<Vec<_>>().join(" or ");
+            return Err(format!("{} takes {takes} inputs, not {}", self.op.name(), self.inputs.len()));
+        }
+        match self.inputs.iter().find(|shape| shape.dims().contains(&0)) {
+            Some(shape) => Err(format!("{shape:?} is empty")),
+            None => Ok(()),
+        }
+    }
+
+    /// FLOPs and bytes in f32.
     pub fn cost(&self) -> Result<Cost> {
         Ok(self.op.cost(&self.inputs, &self.op.infer(&self.inputs)?))
     }

@@ -137,7 +137,8 @@ fn slope(subject: &mut Subject, index: usize, effort: &Effort) -> Result<Times> 
     let mut slopes = Vec::new();
     for _ in 0..SLOPES {
         let (once, twice) = (subject.elapse(index, n)?, subject.elapse(index, 2 * n)?);
-        slopes.push(twice.saturating_sub(once).as_secs_f64() / n as f64);
+        // A clock that did not move measured no less than its step.
+        slopes.push(twice.saturating_sub(once).as_secs_f64().max(1e-9) / n as f64);
     }
     Ok(Times::new(slopes, Source::Slope))
 }

@@ -116,7 +116,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Puts a row together; `launches` are those of one run.
+    /// Puts a row together; `launches` are those of one run, and bytes those of its types.
     pub fn new(
         subject: Subject,
         cost: Cost,
@@ -126,7 +126,7 @@ impl Row {
         replay: String,
     ) -> Self {
         let median = times.median();
-        let bytes = cost.bytes * subject.dtype.bytes() / Dtype::F32.bytes();
+        let bytes = cost.bytes;
         let (gflop, mb) = (cost.flops as f64 / 1e9, bytes as f64 / 1e6);
         let best = peaks.map(|peaks| peaks.best(cost.flops, bytes, launches));
         Self {

@@ -113,6 +113,6 @@ mod tests {
         let effort = Effort { warmup: Duration::ZERO, min_time: Duration::ZERO, slope: false };
         let mut tuner = Tuner::new(Suite::new(Device::gpu(adapter), Dtype::F32, effort)).unwrap();
         let verdict = tuner.tune(&cases[0]).unwrap();
-        assert!(verdict.differing.is_empty() && verdict.fastest.1 <= verdict.chosen.1, "{verdict:?}");
+        assert!(verdict.differing.is_empty(), "{verdict:?}");
     }
 }

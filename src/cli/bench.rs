@@ -145,7 +145,8 @@ fn kernels(args: &Args, settings: &Settings) -> Result<Vec<BenchCase>> {
     let mut all = Vec::new();
     for json in &args.case {
         let case: BenchCase = serde_json::from_str(json).map_err(|e| Error::Usage(format!("--case {json}: {e}")))?;
-        case.cost()?;
+        case.check().map_err(|cause| Error::Usage(format!("--case {json}: {cause}")))?;
+        case.cost().map_err(|e| Error::Usage(format!("--case {json}: {e}")))?;
         all.push(case);
     }
     for text in &args.shape {

@@ -40,10 +40,13 @@ impl Grid {
         i / self.inner * self.far + i % self.inner * self.near
     }
 
-    /// The furthest offset among `len` elements.
-    fn reach(&self, len: usize) -> usize {
+    /// The furthest offset among `len` elements, or a bound of it; none if that cannot be counted.
+    fn reach(&self, len: usize) -> Option<usize> {
         let last = len - 1;
-        self.at(last).max(last.min(self.inner - 1) * self.near + (last / self.inner).saturating_sub(1) * self.far)
+        let within = last.min(self.inner - 1).checked_mul(self.near)?;
+        // Of the last run, or where that is short of the one before.
+        let at = (last / self.inner).checked_mul(self.far)?.checked_add(last % self.inner * self.near)?;
+        Some(at.max((last / self.inner).saturating_sub(1).checked_mul(self.far)?.checked_add(within)?))
     }
 }
 
@@ -110,12 +113,14 @@ pub fn gemm<T: Real>([m, n, k]: [usize; 3], a: Left<T>, b: Right<T>, start: Star
         return;
     }
     assert!(k.is_multiple_of(a.columns.inner), "columns come in whole runs");
-    assert!(k == 0 || a.rows.reach(m) + a.columns.reach(k) < a.data.len(), "the left operand reaches beyond its slice");
+    let left = || a.rows.reach(m)?.checked_add(a.columns.reach(k)?);
+    assert!(k == 0 || left().is_some_and(|end| end < a.data.len()), "the left operand reaches beyond its slice");
+    let right = || (k - 1).checked_mul(b.row)?.checked_add(padded(n));
     assert!(
-        padded(n) <= b.row && (k == 0 || (k - 1) * b.row + padded(n) <= b.data.len()),
+        padded(n) <= b.row && (k == 0 || right().is_some_and(|end| end <= b.data.len())),
         "the right operand reaches beyond its slice"
     );
-    assert!(m * n <= c.len(), "the result reaches beyond its slice");
+    assert!(m.checked_mul(n).is_some_and(|end| end <= c.len()), "the result reaches beyond its slice");
     let product = Product { m, n, k, a, b, start };
     // SAFETY: the three slices hold all elements that the product touches, just checked; the processor has the features asked
     // for; the vectors' items are `T`s.

@@ -1,4 +1,4 @@
-//! What CPU twins see of a program's memory: the one place where the CPU executor is unsafe.
+//! What CPU twins see of a program's memory: with the vectors of [`gemm`](super::gemm) the one place where the CPU executor is unsafe.
 //!
 //! A tensor's landmark slices lie [`Operand::k_stride`] elements apart, and what lies between them may belong to another tensor
 //! of the same step. So a view is a pointer and an operand, and lends slices one at a time. That no slice to write overlaps
@@ -167,7 +167,8 @@ impl Sound {
                 Place::Arena => program.arena_len,
                 Place::Region(region) => program.regions.get(&region).copied().unwrap_or(0),
             };
-            assert!(slot.offset + slot.operand.span() <= len, "{} lies outside its buffer", slot.name);
+            let end = slot.operand.checked_span().and_then(|span| span.checked_add(slot.offset));
+            assert!(end.is_some_and(|end| end <= len), "{} lies outside its buffer", slot.name);
         }
         program.steps.iter().for_each(|step| check(&program, step));
         Self(program)

@@ -108,6 +108,9 @@ impl GpuExecutor {
         let program = if self.storage == Element::F16 { program.half() } else { program };
         let need = Need { bytes: program.total_bytes(), largest: program.largest() };
         // Shaders count elements in 32 bits, some of them with a sign.
+        for slot in &program.slots {
+            assert!(slot.operand.checked_span().is_some(), "{} is larger than any memory", slot.name);
+        }
         let most = self.device.device.limits().max_storage_buffer_binding_size;
         let limit = |slot: &Slot| most.min(slot.element.bytes() << 31);
         if let Some(slot) = program.slots.iter().find(|slot| slot.bytes() > limit(slot)) {
@@ -154,7 +157,9 @@ impl GpuExecutor {
     pub fn write(&mut self, region: Region, values: &[f32]) -> Result<()> {
         let need = Need { bytes: bytes(values.len()), largest: format!("{region:?}").to_lowercase() };
         self.extend(region, values.len(), &need)?;
-        let Memory { buffer, element, .. } = &self.regions[&region];
+        let Memory { buffer, element, len } = &self.regions[&region];
+        // Halves are written in pairs: the second of the last must not be another's.
+        assert!(*element == Element::F32 || values.len().is_multiple_of(2) || values.len() == *len);
         self.device.guard(&need, || match element {
             Element::F32 => self.device.queue.write_buffer(buffer, 0, bytemuck::cast_slice(values)),
             Element::F16 => {

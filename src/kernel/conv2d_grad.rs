@@ -42,6 +42,12 @@ impl Conv2dGradInput {
     }
 }
 
+/// Refuses a window that makes no convolution.
+fn strides(x: Shape, w: Shape, stride: usize, pad: usize, name: &'static str) -> Result<()> {
+    let fits = matches!(stride, 1 | 2) && x.h + 2 * pad >= w.h && x.w + 2 * pad >= w.w;
+    expect(name, fits, || format!("weight {w:?} with stride {stride} and padding {pad} does not fit input {x:?}"))
+}
+
 impl Kernel for Conv2dGradInput {
     const NAME: &'static str = "conv2d_grad_input";
 
@@ -49,6 +55,7 @@ impl Kernel for Conv2dGradInput {
         let (dy, w) = (x[0], x[1]);
         let k = Shape::broadcast_k(Self::NAME, x)?;
         let input = Shape { k, n: dy.n, h: self.h, w: self.w, c: w.c };
+        strides(input, w, self.stride, self.pad, Self::NAME)?;
         let win = Window::new(input, w, self.stride, self.pad);
         let fits = (dy.h, dy.w, dy.c) == (win.oh, win.ow, w.n) && self.pad < w.h && w.h == w.w;
         expect(Self::NAME, fits, || format!("gradient {dy:?} does not fit weight {w:?} and input {input:?}"))?;
@@ -225,6 +232,7 @@ impl Kernel for Conv2dGradWeight {
     fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>> {
         let k = Shape::broadcast_k(Self::NAME, x)?;
         let w = Shape { k: self.k, n: x[1].c, h: self.kh, w: self.kw, c: x[0].c };
+        strides(x[0], w, self.stride, self.pad, Self::NAME)?;
         let win = Window::new(x[0], w, self.stride, self.pad);
         let fits = (x[1].h, x[1].w, x[1].n) == (win.oh, win.ow, x[0].n) && (self.k == 1 || self.k == k);
         expect(Self::NAME, fits, || format!("gradient {:?} does not fit input {:?} and weight {w:?}", x[1], x[0]))?;

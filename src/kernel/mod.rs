@@ -5,7 +5,7 @@
 //! [`Operand::k_stride`] elements apart, and a stride of 0 *is* the broadcast: no kernel has another case for it.
 //!
 //! A new kernel is a file here that implements [`Kernel`], its shaders, and one line in the `registry!` below. Parity
-//! tests, gradient checks, benchmark rows and the documentation table are made from [`Kernel::samples`].
+//! tests, gradient checks and benchmark rows are made from [`Kernel::samples`].
 
 pub mod activation;
 pub mod adamw;
@@ -48,7 +48,7 @@ use serde::{Deserialize, Serialize};
 pub struct Cost {
     /// Floating-point operations; a fused multiply-add counts two.
     pub flops: u64,
-    /// Bytes that must move at least once: every operand read or written once, in f32.
+    /// Bytes that must move at least once: every operand read or written once, in the type that it is stored in.
     pub bytes: u64,
 }
 
@@ -220,6 +220,11 @@ pub trait Kernel: Clone + Sized {
     fn samples() -> Vec<Sample<Self>>;
 }
 
+/// Refuses a tensor whose elements cannot be counted: bounds would be checked with numbers that wrapped.
+fn held(op: &'static str, shape: &Shape) -> Result<()> {
+    tensor::expect(op, shape.checked_len().is_some(), || format!("{shape:?} is more than any memory holds"))
+}
+
 macro_rules! registry {
     ($($(#[$doc:meta])* $module:ident::$kernel:ident,)*) => {
         /// Any kernel, as plain data.
@@ -241,7 +246,10 @@ macro_rules! registry {
 
             /// See [`Kernel::infer`].
             pub fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>> {
-                match self { $(Op::$kernel(op) => op.infer(x),)* }
+                x.iter().try_for_each(|x| held(self.name(), x))?;
+                let y = match self { $(Op::$kernel(op) => op.infer(x),)* }?;
+                y.iter().try_for_each(|y| held(self.name(), y))?;
+                Ok(y)
             }
 
             /// See [`Kernel::grad`].

@@ -28,6 +28,12 @@ impl Shape {
         self.k * self.slice_len()
     }
 
+    /// [`Shape::len`], unless no memory could hold as many.
+    pub fn checked_len(&self) -> Option<usize> {
+        let len = self.dims().into_iter().try_fold(1usize, usize::checked_mul)?;
+        (len <= isize::MAX as usize / size_of::<f64>()).then_some(len)
+    }
+
     /// Whether an extent is zero.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -133,8 +139,29 @@ impl Operand {
         Self { shape, k_stride: if shape.k == 1 { 0 } else { shape.slice_len() } }
     }
 
+    /// [`Operand::span`], unless no memory could hold as many; of no landmarks there is none.
+    pub fn checked_span(&self) -> Option<usize> {
+        self.shape.checked_len()?;
+        let before = self.shape.k.checked_sub(1)?.checked_mul(self.k_stride)?;
+        before.checked_add(self.shape.slice_len())
+    }
+
     /// Elements from the first to the last, gaps included.
     pub fn span(&self) -> usize {
         (self.shape.k - 1) * self.k_stride + self.shape.slice_len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_memory_holds_is_told() {
+        let span = |shape: [usize; 5], k_stride: usize| Operand { shape: shape.into(), k_stride }.checked_span();
+        assert_eq!(span([3, 1, 2, 2, 5], 100), Some(220));
+        assert_eq!(span([1, 1 << 20, 1 << 22, 1 << 22, 1], 0), None, "2^64, which wraps to 0");
+        assert_eq!(span([2, 1, 1, 1, 1], usize::MAX), None);
+        assert_eq!(span([0, 1, 1, 1, 1], 1), None);
     }
 }

@@ -168,7 +168,8 @@ impl Tape {
         let (from, to) = (self.shape(v), self.shape(place));
         let computed = matches!(self.tensors[v.0 as usize].source, Source::Computed);
         let stored = matches!(self.tensors[place.0 as usize].source, Source::Parameter(Region::Maps, _));
-        expect("store", from == to && computed && stored, || format!("{from:?} cannot be stored in {to:?}"))?;
+        expect("store", from == to, || format!("{from:?} cannot be stored in {to:?}"))?;
+        expect("store", computed && stored, || "only what is computed is stored, and in a map".into())?;
         self.tensors[v.0 as usize].source = self.tensors[place.0 as usize].source;
         Ok(())
     }

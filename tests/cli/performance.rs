@@ -66,6 +66,25 @@ fn what_cannot_be_measured_is_said() {
         (&["conv2d", "poool"], "nothing to measure is called poool; did you mean pool? --list"),
         (&["--shape", "h=0"], "`0` is not"),
         (&["--case", "{}"], "--case {}: missing field"),
+        (&["--case", r#"{"op":{"Pool":{"kind":"max"}},"inputs":[]}"#], "pool takes 1 inputs, not 0"),
+        (
+            &["--case", r#"{"op":{"ScaleShift":{"scale":2.0,"shift":0.0}},"inputs":[[1,1,0,4,8]]}"#],
+            "[1, 1, 0, 4, 8] is empty",
+        ),
+        (
+            &[
+                "--case",
+                r#"{"op":{"WarpAugment":{"h":4194304,"w":4194304}},"inputs":[[1,3,7,9,1],[1,1048576,1,1,16]]}"#,
+            ],
+            "is more than any memory holds",
+        ),
+        (
+            &[
+                "--case",
+                r#"{"op":{"Conv2dGradInput":{"h":8,"w":8,"stride":0,"pad":1}},"inputs":[[1,1,8,8,4],[1,4,3,3,4]]}"#,
+            ],
+            "with stride 0 and padding 1 does not fit",
+        ),
         (&["--compare", "none.json"], "none.json: cannot read"),
         (&["conv2d", "--shape", "h=4", "--device", "cpu", "--variant", "conv2d_small"], "none of these kernels has it"),
     ] {

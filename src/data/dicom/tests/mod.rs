@@ -167,7 +167,7 @@ fn what_is_no_picture_is_refused_with_its_attribute() {
         (file().with(us(0x0028, 0x0102, 16)), "HighBit (0028,0102): 16"),
         (file().with(us(0x0028, 0x0002, 3)), "SamplesPerPixel (0028,0002): 3 is not read, only 1"),
         (file().with(us(0x0028, 0x0010, 3)), "truncated: 4 values of pixels, but 2 x 3 x 1 need 6"),
-        (file().with(text(0x0028, 0x1053, "DS", "1e305")), "RescaleSlope (0028,1053): values beyond all measure"),
+        (file().with(text(0x0028, 0x1053, "DS", "1e308")), "RescaleSlope (0028,1053): values beyond all measure"),
         (file().with(text(0x0028, 0x1053, "DS", "0")), "RescaleSlope (0028,1053): 0 makes all pixels alike"),
         (file().with(text(0x0028, 0x1053, "DS", "1,5")), "RescaleSlope (0028,1053): \"1,5\" is not a number"),
         (file().encoded(JPEG_2000), "compressed as JPEG 2000 Image Compression (Lossless Only), which is not read"),
