@@ -267,7 +267,7 @@ fn parts_merge_to_the_bytes_of_one_run() {
     ok(f.train("mixed", &["--quiet", "--stages", "match"]));
     std::fs::copy(f.root.join("stranger/match.safetensors"), f.root.join("mixed/match.safetensors")).unwrap();
     let mixed = f.train("mixed", &["--quiet", "--resume", "--part", "0..1"]);
-    refused(mixed, 3, &["mixed/match.safetensors: is of another task or other settings; delete it"]);
+    refused(mixed, 3, &["mixed/match.safetensors: is of another task or other settings than the run"]);
     refused(merge(&["part-a", "images"]), 3, &["images: not a run"]);
     ok(f.train("torn", &["--quiet", "--stages", "match"]));
     ok(f.train("torn", &["--quiet", "--resume", "--part", "0..1"]));
