@@ -6,7 +6,7 @@
 use super::session::Landmark;
 use crate::data::files::{read_capped, write_atomic};
 use crate::data::labels::formats::LabelFile;
-use crate::data::labels::{LabelRow, Labels, MAX_FILE_BYTES, Point, scale_point, scale_spacing};
+use crate::data::labels::{LabelRow, Labels, MAX_FILE_BYTES, Point, is_json, scale_point, scale_spacing, utf8};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -68,7 +68,7 @@ impl LandmarkFile {
         // In the same format, what this program does not know of is kept too.
         file.text = match read_capped(source, MAX_FILE_BYTES).and_then(|bytes| parsed(&bytes, path)) {
             Ok((text, labels)) if is_json(source) == is_json(path) && labels == file.labels => text,
-            _ => written(&file.labels, path),
+            _ => file.labels.text(path),
         };
         Ok(file)
     }
@@ -162,8 +162,8 @@ impl LandmarkFile {
         let text = if self.labels.names.iter().eq(landmarks.iter().map(|l| &l.name)) && !self.text.is_empty() {
             self.patched(image, size, landmarks)?
         } else if self.may_rename(image) {
-            loses = self.text != written(&self.labels, &self.path);
-            written(&self.whole(image, size, landmarks), &self.path)
+            loses = self.text != self.labels.text(&self.path);
+            self.whole(image, size, landmarks).text(&self.path)
         } else {
             let cause =
                 "has other landmarks than the page, and other images: names can only be changed while it has one";
@@ -221,20 +221,11 @@ fn carried(p: Point, from: (f64, f64), to: (f64, f64)) -> Point {
     if from == to { p } else { scale_point(p, from, to).map(|v| (v * 1e3).round() / 1e3) }
 }
 
-fn is_json(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"))
-}
-
-fn written(labels: &Labels, path: &Path) -> String {
-    if is_json(path) { labels.to_json() } else { labels.to_csv() }
-}
-
+/// The text of a file's bytes, as it stands, and the labels in it.
 fn parsed(bytes: &[u8], path: &Path) -> Result<(String, Labels)> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| Error::input(path, "not UTF-8; another kind of file, or a text to be saved as UTF-8"))?;
-    let body = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let labels = if is_json(path) { Labels::from_json(body, path) } else { Labels::from_csv(body, path) }?;
-    Ok((text.into(), labels))
+    let text = utf8(bytes.into(), path)?;
+    let labels = Labels::parse(&text, path)?;
+    Ok((text, labels))
 }
 
 /// Copies a file to a name beside it that is free.

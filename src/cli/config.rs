@@ -1,6 +1,7 @@
 //! The settings of a run: defaults, a TOML file over them, `--set` over that.
 
 use crate::data::files::read_capped;
+use crate::data::labels::utf8;
 use crate::learn::config::{Config, Fault};
 use crate::nearest::edits;
 use crate::{Error, Result};
@@ -84,14 +85,12 @@ fn table(config: &Config) -> Table {
 
 /// A TOML file's table, and the line of each of its keys.
 fn parse(path: &Path) -> Result<(Table, BTreeMap<String, usize>)> {
-    let bytes = read_capped(path, MAX_BYTES)?;
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|_| Error::input(path, "not UTF-8; another kind of file, or a text to be saved as UTF-8"))?;
+    let text = utf8(read_capped(path, MAX_BYTES)?, path)?;
     let line = |at: usize| 1 + text.as_bytes()[..at.min(text.len())].iter().filter(|&&b| b == b'\n').count();
     let bad = |e: toml::de::Error| {
         Error::input_at(path, format!("line {}", line(e.span().map_or(0, |s| s.start))), e.message())
     };
-    let spans = DeTable::parse(text).map_err(bad)?;
+    let spans = DeTable::parse(&text).map_err(bad)?;
     let mut lines = BTreeMap::new();
     mark(spans.get_ref(), "", &line, &mut lines);
     Ok((text.parse().map_err(bad)?, lines))

@@ -89,8 +89,18 @@ impl Labels {
     /// [`MAX_FILE_BYTES`] included.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = read_text(path)?;
-        if is_json(path) { Self::from_json(&text, path) } else { Self::from_csv(&text, path) }
+        Self::parse(&read_text(path)?, path)
+    }
+
+    /// As [`Labels::read`], of a file's text.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self> {
+        let text = without_mark(text);
+        if is_json(path) { Self::from_json(text, path) } else { Self::from_csv(text, path) }
+    }
+
+    /// The text of a file of this name.
+    pub(crate) fn text(&self, path: &Path) -> String {
+        if is_json(path) { self.to_json() } else { self.to_csv() }
     }
 
     /// Writes JSON if `path` ends in `.json`, else CSV. Whole or not at all: see [`write_atomic`].
@@ -100,8 +110,7 @@ impl Labels {
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         self.check(path)?;
-        let text = if is_json(path) { self.to_json() } else { self.to_csv() };
-        write_atomic(path, text.as_bytes())
+        write_atomic(path, self.text(path).as_bytes())
     }
 
     /// Only these landmarks, in the file's order.
@@ -193,15 +202,28 @@ fn is_spacing(spacing: PixelSpacing) -> bool {
 
 /// A label file's text, without the byte order mark that spreadsheets put first.
 fn read_text(path: &Path) -> Result<String> {
-    let text = String::from_utf8(read_capped(path, MAX_FILE_BYTES)?).map_err(|e| {
+    let text = utf8(read_capped(path, MAX_FILE_BYTES)?, path)?;
+    Ok(without_mark(&text).into())
+}
+
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// A file's bytes as text.
+///
+/// # Errors
+/// [`Error::Input`] with the line.
+pub(crate) fn utf8(bytes: Vec<u8>, path: &Path) -> Result<String> {
+    String::from_utf8(bytes).map_err(|e| {
         let valid = &e.as_bytes()[..e.utf8_error().valid_up_to()];
         let line = 1 + valid.iter().filter(|&&b| b == b'\n').count();
         Error::input_at(path, format!("line {line}"), "not UTF-8; another kind of file, or a text to be saved as UTF-8")
-    })?;
-    Ok(text.strip_prefix('\u{feff}').map(ToOwned::to_owned).unwrap_or(text))
+    })
 }
 
-fn is_json(path: &Path) -> bool {
+/// Whether a file of this name holds JSON.
+pub(crate) fn is_json(path: &Path) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"))
 }
 
