@@ -48,7 +48,7 @@ pub fn guarded(error: *mut onemark_error, work: impl FnOnce() -> Result<(), Fail
     });
     let (status, message) = match done {
         Ok(()) => (onemark_status::ONEMARK_OK, String::new()),
-        // One line: drivers' messages have several, and paths may have anything.
+        // One line, without a 0: drivers' messages have several, and paths may have anything.
         Err(Failure { status, message }) => (status, message.replace(char::is_control, " ")),
     };
     if !error.is_null() {
@@ -63,11 +63,10 @@ pub fn guarded(error: *mut onemark_error, work: impl FnOnce() -> Result<(), Fail
     status
 }
 
-/// How much of a message fits: whole characters, without a 0 among them.
+/// How much of a message fits: whole characters.
 fn cut(message: &str) -> usize {
     let fits = |end: &usize| message.is_char_boundary(*end);
-    let end = (0..=message.len().min(ONEMARK_MESSAGE_SIZE - 1)).rev().find(fits).unwrap_or(0);
-    message[..end].find('\0').unwrap_or(end)
+    (0..=message.len().min(ONEMARK_MESSAGE_SIZE - 1)).rev().find(fits).unwrap_or(0)
 }
 
 /// A C string; none for NULL.

@@ -102,7 +102,7 @@ fn a_message_is_cut_between_characters_and_always_ends() {
     for (text, expected) in [
         ("e".repeat(ONEMARK_MESSAGE_SIZE), "e".repeat(ONEMARK_MESSAGE_SIZE - 1)),
         ("\u{e9}".repeat(ONEMARK_MESSAGE_SIZE), "\u{e9}".repeat(ONEMARK_MESSAGE_SIZE / 2 - 1)),
-        ("before\0after".into(), "before".into()),
+        ("two\nlines\0".into(), "two lines ".into()),
     ] {
         let mut error = empty();
         guarded(&mut error, || Err(Failure::argument(text)));
