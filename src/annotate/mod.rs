@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Who listens on the port is the loopback interface alone; every address begins with a random token, and the `Host` header
-//! must be ours, so that no other page of the browser gets an answer, and of other users of the machine only those who can see the address, which is
-//! an argument of the browser's command.
+//! must be ours, so that no other page of the browser gets an answer, and of other users of the machine only those who can see
+//! the address, which is an argument of the browser's command.
 
 mod file;
 pub mod http;

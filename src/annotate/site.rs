@@ -37,13 +37,10 @@ pub fn token() -> Result<String> {
 impl Site {
     /// A site on a port of the loopback interface, for those who know the token.
     pub fn new(session: Session, port: u16, token: String) -> Self {
-        // Browsers leave the port of HTTP away.
-        let short = (port == 80).then_some("");
-        let suffixes = [Some(&*format!(":{port}")), short].into_iter().flatten().map(String::from).collect::<Vec<_>>();
-        let hosts = suffixes
-            .iter()
-            .flat_map(|suffix| ["127.0.0.1", "localhost"].map(|host| format!("{host}{suffix}")))
-            .collect();
+        let mut hosts = vec![format!("127.0.0.1:{port}"), format!("localhost:{port}")];
+        if port == 80 {
+            hosts.extend(["127.0.0.1", "localhost"].map(String::from)); // browsers leave the port of HTTP away
+        }
         Self { token, hosts, session: Mutex::new(session) }
     }
 

@@ -40,7 +40,7 @@ impl Grid {
         i / self.inner * self.far + i % self.inner * self.near
     }
 
-    /// The furthest offset among `len` elements, or a bound of it; none if that cannot be counted.
+    /// The furthest offset among `len` elements; none if that cannot be counted.
     fn reach(&self, len: usize) -> Option<usize> {
         let last = len - 1;
         let within = last.min(self.inner - 1).checked_mul(self.near)?;

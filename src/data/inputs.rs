@@ -151,6 +151,8 @@ mod tests {
         {
             std::os::unix::fs::symlink("gone.png", folder.0.join("scans/link.png")).unwrap();
             assert!(names(&[arg("scans")]).contains(&"link.png".into()), "a link to nothing is not passed over");
+            std::os::unix::fs::symlink(".", folder.0.join("scans/again")).unwrap();
+            assert_eq!(names(&[arg("**/damaged.dcm")]), ["damaged.dcm"], "a link to a folder is not followed");
         }
         for (argument, expected) in [
             (arg("none.png"), "cannot read"),

@@ -64,6 +64,9 @@ fn exports() {
     refused(export("onnx", &fused, "images"), 3, &["images: a folder, but a file is to be written"]);
     refused(export("onnx", &fused, "nowhere/x.onnx"), 3, &["nowhere/x.onnx: cannot write"]);
     refused(export("bundle", &fused, "images"), 3, &["images: a folder with other files"]);
+    std::fs::create_dir_all(f.root.join("tfjs")).unwrap();
+    std::fs::write(f.root.join("tfjs/model.json"), r#"{"format": "layers-model"}"#).unwrap();
+    refused(export("bundle", &fused, "tfjs"), 3, &["tfjs: a folder with other files"]);
     refused(export("bundle", &fused, "truth.csv"), 3, &["truth.csv/plans: cannot create"]);
     assert!(!f.root.join("x.onnx").exists() && !f.root.join("images/plans").exists());
 }

@@ -278,3 +278,14 @@ pub fn stem(name: &str) -> &str {
         _ => name,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::stem;
+
+    #[test]
+    fn numbers_of_a_uid_are_no_extension() {
+        let names = ["1.png", "a.b.JPG", "1.2.840.99", "1.2.840.99.dcm", ".hidden", "plain"];
+        assert_eq!(names.map(stem), ["1", "a.b", "1.2.840.99", "1.2.840.99", ".hidden", "plain"]);
+    }
+}

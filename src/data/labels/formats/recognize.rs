@@ -145,4 +145,15 @@ mod tests {
         assert!(both.contains("of LabelMe and of ISBI 2015 text; name one: onemark convert --from labelme"), "{both}");
         std::fs::remove_dir_all(&folder).unwrap();
     }
+
+    #[test]
+    fn what_cannot_be_read_is_of_no_format() {
+        let folder = std::env::temp_dir().join(format!("onemark-notes-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("1.json"), "{\"shapes\": []}").unwrap();
+        std::fs::write(folder.join("notes.txt"), b"caf\xe9").unwrap();
+        let format = of_folder(&folder).map(|format| format.name);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(format.unwrap(), "labelme");
+    }
 }
