@@ -120,19 +120,10 @@ impl Device {
     pub fn select(spec: &str) -> Result<(Self, String)> {
         match spec {
             "cpu" => Ok((Self::cpu(), format!("{}, as asked for", Self::cpu().name()))),
-            "auto" => {
-                let devices = gpu::devices();
-                if devices.iter().any(|info| !info.software) {
-                    let gpu = Self::gpu(gpu::select("gpu")?);
-                    let why = format!("{}, the first GPU", gpu.name());
-                    return Ok((gpu, why));
-                }
-                let reason = match devices.first() {
-                    Some(info) => format!("{} is a software GPU, slower than this", info.name),
-                    None => gpu::NONE.into(),
-                };
-                Ok((Self::cpu(), format!("{}: {reason}", Self::cpu().name())))
-            }
+            "auto" => Ok(Self::auto(&gpu::devices(), |info| {
+                let gpu = Self::gpu(gpu::select(&format!("gpu:{}", info.index))?);
+                gpu.executor().map(|_opened| gpu)
+            })),
             _ if spec == "gpu" || spec.starts_with("gpu:") => {
                 let gpu = Self::gpu(gpu::select(spec)?);
                 let why = format!("{}, as asked for", gpu.name());
@@ -140,6 +131,24 @@ impl Device {
             }
             _ => Err(Error::Usage(format!("`{spec}` is not a device; use auto, cpu, gpu, gpu:NUMBER or gpu:NAME"))),
         }
+    }
+
+    /// The first real GPU that opens, else the CPU: a driver may list what a user has no right to, or what lacks memory.
+    fn auto(gpus: &[gpu::DeviceInfo], open: impl Fn(&gpu::DeviceInfo) -> Result<Self>) -> (Self, String) {
+        let mut refused = Vec::new();
+        for info in gpus.iter().filter(|info| !info.software) {
+            match open(info) {
+                Ok(gpu) if refused.is_empty() => return (gpu.clone(), format!("{}, the first GPU", gpu.name())),
+                Ok(gpu) => return (gpu.clone(), format!("{}: {}", gpu.name(), refused.join("; "))),
+                Err(error) => refused.push(error.to_string()),
+            }
+        }
+        let reason = match gpus.first() {
+            None => gpu::NONE.into(),
+            Some(info) if refused.is_empty() => format!("{} is a software GPU, slower than this", info.name),
+            Some(_) => refused.join("; "),
+        };
+        (Self::cpu(), format!("{}: {reason}", Self::cpu().name()))
     }
 
     /// Whether it is the CPU executor.
@@ -397,5 +406,31 @@ impl Executor {
             Backend::Cpu(_) => Ok(None),
             Backend::Gpu(gpu) => gpu.encoding(index, times).map(Some),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_goes_on_where_a_gpu_does_not_open() {
+        let info = |index, name: &str, software| gpu::DeviceInfo {
+            index,
+            name: name.into(),
+            software,
+            ..gpu::DeviceInfo::default()
+        };
+        let closed = |info: &gpu::DeviceInfo| Err(Error::NoDevice(format!("{} does not open", info.name)));
+        let all = [info(0, "llvmpipe", true), info(1, "Arc", false), info(2, "Radeon", false)];
+        let why = |gpus: &[gpu::DeviceInfo]| Device::auto(gpus, closed).1;
+        let cpu = Device::cpu().name();
+        assert_eq!(why(&[]), format!("{cpu}: {}", gpu::NONE));
+        assert_eq!(why(&all[..1]), format!("{cpu}: llvmpipe is a software GPU, slower than this"));
+        assert_eq!(why(&all), format!("{cpu}: {}; {}", closed(&all[1]).err().unwrap(), closed(&all[2]).err().unwrap()));
+        // The second opens; what stands for it is told from the CPU that would be taken by its reason alone.
+        let second = |info: &gpu::DeviceInfo| if info.index == 1 { closed(info) } else { Ok(Device::cpu()) };
+        assert_eq!(Device::auto(&all, second).1, format!("{cpu}: {}", closed(&all[1]).err().unwrap()));
+        assert_eq!(Device::auto(&all, |_| Ok(Device::cpu())).1, format!("{cpu}, the first GPU"));
     }
 }

@@ -98,7 +98,8 @@ pub struct Job {
 
 #[derive(Serialize)]
 struct Summary {
-    out: PathBuf,
+    /// `--out`, if it was written: it is not where no image could be read.
+    out: Option<PathBuf>,
     images: usize,
     detected: usize,
     skipped: usize,
@@ -180,7 +181,7 @@ fn detect(args: &Args) -> Result<u8> {
     let points = || found.rows.iter().flat_map(|row| &row.points);
     let (all, left_out) = (points().count(), points().filter(|point| point.is_none()).count());
     let summary = Summary {
-        out: args.out.clone(),
+        out: (!found.rows.is_empty()).then(|| args.out.clone()),
         images: jobs.len(),
         detected: todo.len() - failed.len(),
         skipped: jobs.len() - todo.len(),
@@ -192,7 +193,8 @@ fn detect(args: &Args) -> Result<u8> {
         super::print_json(&summary)?;
     } else {
         let found = jobs.len() - summary.failed.len();
-        args.compute.note(format!("{}: {found} of {} images", args.out.display(), jobs.len()));
+        let out = summary.out.map_or("nothing written".into(), |out| out.display().to_string());
+        args.compute.note(format!("{out}: {found} of {} images", jobs.len()));
         if let Some(score) = args.min_score {
             args.compute.note(format!("{left_out} of {all} points left out: score below {score}"));
         }

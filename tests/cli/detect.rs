@@ -118,6 +118,11 @@ fn a_pipe_is_no_image() {
     assert!(text.contains("pipe.png: a pipe or device; images are read from files alone"), "{text}");
     assert!(text.contains("/dev/zero: a pipe or device") && text.lines().count() == 2, "{text}");
     assert_eq!(Labels::read(f.path("piped.csv")).unwrap().rows.len(), 1, "others are looked at");
+    let told: serde_json::Value = serde_json::from_str(&stdout(&done)).unwrap();
+    assert_eq!(told["out"], "piped.csv");
+    let none = f.detect(&["pipe.png", "--out", "none.csv", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&stdout(&none)).unwrap();
+    assert!(told["out"].is_null() && !f.root.join("none.csv").exists(), "{told}");
     refused(f.train("x", &["pipe.png"]), 3, &["pipe.png: a pipe or device"]);
 }
 
