@@ -120,6 +120,9 @@ pub fn cases(programs: &[Program], registry: &[Sample<Op>]) -> Vec<BenchCase> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::adamw::{AdamW, Blocks, HYPER};
+    use crate::kernel::sample_points::SamplePoints;
+    use crate::kernel::warp::{FIELDS, WarpAugment};
     use crate::tape::Tape;
 
     #[test]
@@ -141,5 +144,20 @@ mod tests {
         assert!(focal.cost().unwrap().bytes > GROWN / 2, "{focal:?}");
         let json = serde_json::to_string(&scale[0]).unwrap();
         assert_eq!(serde_json::from_str::<BenchCase>(&json).unwrap(), *scale[0]);
+    }
+
+    #[test]
+    fn bytes_are_those_that_must_move() {
+        let moved = |op: Op, inputs: &[[usize; 5]]| {
+            let case = BenchCase { op, inputs: inputs.iter().map(|&shape| shape.into()).collect() };
+            case.cost().unwrap().bytes / 4
+        };
+        let blocks = Blocks { shared: 64, distinct: 0, landmarks: 0 };
+        let state = moved(AdamW { blocks }.into(), &[[1, 1, 1, 1, 64], [1; 5], [1, 1, 1, 1, HYPER]]);
+        assert_eq!(state, 64 + 1 + HYPER as u64 + 2 * 4 * 64, "what is updated is read and written");
+        let crops = moved(WarpAugment { h: 8, w: 8 }.into(), &[[1, 150, 480, 400, 1], [1, 2, 1, 1, FIELDS]]);
+        assert_eq!(crops, 128 + 32 + 128, "of the store what the crops show");
+        let points = moved(SamplePoints { scale: 4.0 }.into(), &[[1, 1, 64, 64, 16], [1, 1, 1, 10, 2]]);
+        assert_eq!(points, 4 * 160 + 20 + 160, "of the map the points' corners");
     }
 }

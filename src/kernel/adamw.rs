@@ -234,6 +234,11 @@ impl Kernel for AdamW {
         18 * x[0].len() as u64
     }
 
+    fn moved(&self, x: &[Shape], y: &[Shape]) -> Vec<u64> {
+        let read = x.iter().map(|s| s.len() as u64);
+        read.chain(y.iter().map(|s| 2 * s.len() as u64)).collect()
+    }
+
     fn in_place(&self) -> bool {
         true
     }

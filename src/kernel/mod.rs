@@ -48,7 +48,7 @@ use serde::{Deserialize, Serialize};
 pub struct Cost {
     /// Floating-point operations; a fused multiply-add counts two.
     pub flops: u64,
-    /// Bytes that must move at least once: every operand read or written once, in the type that it is stored in.
+    /// Bytes that must move: what is [needed](Kernel::moved) of each operand, in the type that it is stored in.
     pub bytes: u64,
 }
 
@@ -206,6 +206,12 @@ pub trait Kernel: Clone + Sized {
         y.iter().map(|s| s.len() as u64).sum()
     }
 
+    /// Elements that must move, one number an operand, inputs first: by default all of them once. Those that read a part of an input, or
+    /// update state, say otherwise.
+    fn moved(&self, x: &[Shape], y: &[Shape]) -> Vec<u64> {
+        x.iter().chain(y).map(|s| s.len() as u64).collect()
+    }
+
     /// The same operation with this activation applied to its output, if it has that epilogue and none yet.
     fn with_activation(&self, _activation: activation::Activation) -> Option<Self> {
         None
@@ -299,9 +305,13 @@ macro_rules! registry {
 
             /// See [`Cost`].
             pub fn cost(&self, x: &[Shape], y: &[Shape]) -> Cost {
-                let elements: usize = x.iter().chain(y).map(|s| s.len()).sum();
                 let flops = match self { $(Op::$kernel(op) => op.flops(x, y),)* };
-                Cost { flops, bytes: 4 * elements as u64 }
+                Cost { flops, bytes: 4 * self.moved(x, y).iter().sum::<u64>() }
+            }
+
+            /// See [`Kernel::moved`].
+            pub fn moved(&self, x: &[Shape], y: &[Shape]) -> Vec<u64> {
+                match self { $(Op::$kernel(op) => op.moved(x, y),)* }
             }
 
             /// See [`Kernel::with_activation`].

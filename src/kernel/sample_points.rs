@@ -82,6 +82,12 @@ impl Kernel for SamplePoints {
         8 * y[0].len() as u64
     }
 
+    /// Of the map, the four corners of each point.
+    fn moved(&self, x: &[Shape], y: &[Shape]) -> Vec<u64> {
+        let [map, points, sampled] = [x[0], x[1], y[0]].map(|s| s.len() as u64);
+        vec![map.min(4 * sampled), points, sampled]
+    }
+
     fn samples() -> Vec<Sample<Self>> {
         let case = |scale, map: [usize; 5], points: [usize; 5]| {
             Sample::new(Self { scale }, &[(map, Domain::Normal), (points, Domain::Range(-2.0, 20.0))])

@@ -227,6 +227,12 @@ impl Kernel for WarpAugment {
         30 * y[0].len() as u64
     }
 
+    /// Of the store, about a pixel for a pixel of the crops.
+    fn moved(&self, x: &[Shape], y: &[Shape]) -> Vec<u64> {
+        let [store, table, crops] = [x[0], x[1], y[0]].map(|s| s.len() as u64);
+        vec![store.min(crops), table, crops]
+    }
+
     fn half(&self) -> Option<Half> {
         Some(Half::Writes)
     }

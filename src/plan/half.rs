@@ -103,11 +103,10 @@ impl Rewrite {
     }
 
     fn push(&mut self, mut step: Step) {
-        let bytes = |&slot: &usize| {
-            let slot = &self.slots[slot];
-            slot.operand.shape.len() as u64 * slot.element.bytes()
-        };
-        step.cost.bytes = step.inputs.iter().chain(&step.outputs).map(bytes).sum();
+        let shapes = |slots: &[usize]| slots.iter().map(|&slot| self.slots[slot].operand.shape).collect::<Vec<_>>();
+        let moved = step.op.moved(&shapes(&step.inputs), &shapes(&step.outputs));
+        let bytes = step.inputs.iter().chain(&step.outputs).map(|&slot| self.slots[slot].element.bytes());
+        step.cost.bytes = moved.iter().zip(bytes).map(|(moved, bytes)| moved * bytes).sum();
         self.steps.push(step);
     }
 }

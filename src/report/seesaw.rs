@@ -79,24 +79,18 @@ impl Seesaw {
 
     fn phase(&self, frozen: bool, of: Range<usize>) -> Phase {
         let changes: Vec<Vec<f64>> = self.changes().into_iter().map(|c| c[of.clone()].to_vec()).collect();
-        let pairs = self.opposed_pairs()[of.clone()].iter().fold((0, 0), |(a, b), (o, n)| (a + o, b + n));
-        let mut correlations = Vec::new();
-        for (k, a) in changes.iter().enumerate() {
-            correlations.extend(changes[k + 1..].iter().map(|b| correlation(a, b)).filter(|r| r.is_finite()));
-        }
-        let mut chance = 0.0;
-        for (k, a) in changes.iter().enumerate() {
-            chance += changes[k + 1..].iter().map(|b| opposed_by_chance(a, b)).sum::<f64>();
-        }
+        let (opposed, all) = self.opposed_pairs()[of.clone()].iter().fold((0, 0), |(a, b), (o, n)| (a + o, b + n));
+        let pairs = || changes.iter().enumerate().flat_map(|(k, a)| changes[k + 1..].iter().map(move |b| (a, b)));
+        let correlations: Vec<f64> = pairs().map(|(a, b)| correlation(a, b)).filter(|r| r.is_finite()).collect();
         let share = |n: usize| n as f64 / correlations.len() as f64;
         let whole: Vec<f64> = (0..changes.len()).map(|k| self.error(of.end, k) - self.error(of.start, k)).collect();
         Phase {
             stage: self.stage.clone(),
             frozen,
             intervals: of.len(),
-            pairs: pairs.1,
-            opposed: pairs.0,
-            chance,
+            pairs: all,
+            opposed,
+            chance: pairs().map(|(a, b)| opposed_by_chance(a, b)).sum(),
             correlation: correlations.iter().sum::<f64>() / correlations.len() as f64,
             negative: share(correlations.iter().filter(|&&r| r < 0.).count()),
             worse: whole.iter().filter(|&&change| change > 0.).count(),

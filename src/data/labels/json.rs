@@ -7,6 +7,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::marker::PhantomData;
 use std::path::Path;
 
 /// The most points of a file: what keeps a hostile one from exhausting memory.
@@ -36,7 +37,7 @@ impl Labels {
                 width: row.width,
                 height: row.height,
                 spacing: row.spacing,
-                points: JsonPoints(points.collect()),
+                points: Object(points.collect()),
             }
         });
         let file = JsonFile { names: self.names.clone(), images: images.collect() };
@@ -56,7 +57,7 @@ impl Labels {
         let index: HashMap<&str, usize> = names.iter().enumerate().map(|(k, name)| (name.as_str(), k)).collect();
         let with_scores = images.iter().flat_map(|i| &i.points.0).any(|(_, p)| p.is_some_and(|p| p.score.is_some()));
         let mut rows = Vec::with_capacity(images.len());
-        for JsonImage { image, width, height, spacing, points: JsonPoints(entries) } in images {
+        for JsonImage { image, width, height, spacing, points: Object(entries) } in images {
             let mut points = vec![None; names.len()];
             let mut scores = vec![None; if with_scores { names.len() } else { 0 }];
             let mut seen = HashSet::new();
@@ -100,7 +101,7 @@ struct JsonImage {
     height: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     spacing: Option<PixelSpacing>,
-    points: JsonPoints,
+    points: Object<Option<JsonPoint>>,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -114,31 +115,38 @@ struct JsonPoint {
 }
 
 /// An object in the file's order, duplicates kept: a map type would drop all but the last without a word.
-struct JsonPoints(Vec<(String, Option<JsonPoint>)>);
+pub(super) struct Object<V>(pub Vec<(String, V)>);
 
-impl Serialize for JsonPoints {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, point)| (name, point)))
+impl<V> Object<V> {
+    /// The first value of a key.
+    pub fn get(&self, key: &str) -> Option<&V> {
+        self.0.iter().find_map(|(k, value)| (k == key).then_some(value))
     }
 }
 
-impl<'de> Deserialize<'de> for JsonPoints {
+impl<V: Serialize> Serialize for Object<V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Object<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = JsonPoints;
+        struct Entries<V>(PhantomData<V>);
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for Entries<V> {
+            type Value = Object<V>;
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("an object of points by landmark name")
+                f.write_str("an object")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonPoints, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(entry) = map.next_entry()? {
                     entries.push(entry);
                 }
-                Ok(JsonPoints(entries))
+                Ok(Object(entries))
             }
         }
-        deserializer.deserialize_map(Entries)
+        deserializer.deserialize_map(Entries(PhantomData))
     }
 }
 

@@ -2,12 +2,10 @@
 //! that this program does not know, other images, line ends and the spelling of numbers survive a correction.
 
 use super::csv::{Columns, Records, push_cell};
+use super::json::Object;
 use super::{Labels, Point};
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 
 /// A point's new place in the pixels of its row, or none, and its score, if a detector found it there.
@@ -56,16 +54,17 @@ impl Labels {
     pub fn patch_json(text: &str, image: &str, size: (u32, u32), changes: &[Change]) -> Result<String, String> {
         let bad = |e: serde_json::Error| e.to_string();
         let body = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let images = serde_json::from_str::<Object>(body).map_err(bad)?.get("images").ok_or("no \"images\"")?;
+        let images =
+            serde_json::from_str::<Values>(body).map_err(bad)?.get("images").copied().ok_or("no \"images\"")?;
         let rows: Vec<&RawValue> = serde_json::from_str(images.get()).map_err(bad)?;
         for row in &rows {
-            let row: Object = serde_json::from_str(row.get()).map_err(bad)?;
+            let row: Values = serde_json::from_str(row.get()).map_err(bad)?;
             let name = row.get("image").ok_or("an image without its name")?;
             if serde_json::from_str::<String>(name.get()).map_err(bad)? != image {
                 continue;
             }
             let points = row.get("points").ok_or("an image without points")?;
-            let entries: Object = serde_json::from_str(points.get()).map_err(bad)?;
+            let entries: Values = serde_json::from_str(points.get()).map_err(bad)?;
             let (mut splices, mut added) = (Vec::new(), Vec::new());
             for &(name, point, score) in changes {
                 match entries.get(name) {
@@ -116,38 +115,12 @@ impl<'a> Record<'a> {
     }
 }
 
-/// A JSON object in its order, each value as it is written.
-struct Object<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'a> Object<'a> {
-    fn get(&self, key: &str) -> Option<&'a RawValue> {
-        self.0.iter().find(|(k, _)| k == key).map(|&(_, value)| value)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Vec<(String, &'de RawValue)>;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(entries)
-            }
-        }
-        deserializer.deserialize_map(Entries).map(Object)
-    }
-}
+/// A JSON object, each value as it is written.
+type Values<'a> = Object<&'a RawValue>;
 
 /// A point's JSON; of an `old` one, what is neither place nor score stays.
 fn json_point(point: Option<Point>, score: Option<f64>, old: Option<&RawValue>) -> serde_json::Result<String> {
-    let old = old.map(|old| serde_json::from_str::<Option<Object>>(old.get())).transpose()?.flatten();
+    let old = old.map(|old| serde_json::from_str::<Option<Values>>(old.get())).transpose()?.flatten();
     let mut entries: Vec<String> = Vec::new();
     let place = ["x", "y"].into_iter().zip(point.into_iter().flatten());
     for (key, value) in place.chain(score.map(|score| ("score", score))) {
