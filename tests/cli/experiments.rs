@@ -26,9 +26,10 @@ fn run(python: &str, folder: &Path, args: &[&str]) -> Output {
 }
 
 /// The folder that `--data` names: images 0 to 3 for the training, the others for the test.
-fn data(f: &Fixture, folder: &Path) {
+fn data(f: &Fixture, folder: &Path, spacing: Option<[f64; 2]>) {
     std::fs::create_dir_all(folder.join("images")).unwrap();
-    let truth = Labels::read(f.path("truth.csv")).unwrap();
+    let mut truth = Labels::read(f.path("truth.csv")).unwrap();
+    truth.rows.iter_mut().for_each(|row| row.spacing = spacing);
     for row in &truth.rows {
         std::fs::copy(f.root.join("images").join(&row.image), folder.join("images").join(&row.image)).unwrap();
     }
@@ -47,7 +48,7 @@ fn rows_are_trained_scored_and_put_into_a_table() {
     let f = Fixture::get();
     let folder = f.root.join("experiments");
     let _ = std::fs::remove_dir_all(&folder);
-    data(f, &folder.join("data"));
+    data(f, &folder.join("data"), None);
     let settings: Vec<String> = TINY.iter().map(|setting| format!("{setting:?}")).collect();
     let skip = Labels::read(f.path("truth.csv")).unwrap().names[0].clone();
     let file = format!(
@@ -91,6 +92,18 @@ fn rows_are_trained_scored_and_put_into_a_table() {
             .map(|out| std::fs::read(folder.join(out).join(format!("rank.none.p0.1/{kind}.safetensors"))).unwrap());
         assert!(a == b, "{kind}");
     }
+
+    // The same in images that say themselves how long a pixel is.
+    data(f, &folder.join("stated-data"), Some([0.5, 0.5]));
+    let stated = file
+        .replace("spacing = 0.5", "spacing = \"stated\"")
+        .replace("templates = [\"p0\", \"p1\"]", "stages = [\"match\"]");
+    std::fs::write(folder.join("stated.toml"), stated).unwrap();
+    let stated = ["stated.toml", "--rows", "four", "--data", "stated-data", "--out", "stated"];
+    ok(run(python, &folder, &[&stated[..], &work[5..]].concat()));
+    let stated = read("stated.four.p0.1.json");
+    let figures = |result: &serde_json::Value| (result["unit"].clone(), result["methods"]["match"]["all"].clone());
+    assert_eq!(figures(&stated), figures(&four));
 
     let mark = folder.join("alone/rank.none.p0.1/program.txt");
     let own = std::fs::read(&mark).unwrap();
