@@ -66,14 +66,21 @@ impl Response {
     }
 }
 
+/// Who answers.
+pub trait Answer: Send + Sync + 'static {
+    /// The answer to a request that is none of this site's, told before its body is read.
+    fn refuse(&self, head: &Request) -> Option<Response>;
+    /// The answer to any other.
+    fn answer(&self, request: &Request) -> Response;
+}
+
 /// Answers requests, each on a thread of its own, until the first connection after `stop` is set.
-pub fn serve(listener: &TcpListener, stop: &AtomicBool, answer: impl Fn(&Request) -> Response + Send + Sync + 'static) {
-    let answer = Arc::new(answer);
+pub fn serve(listener: &TcpListener, stop: &AtomicBool, answer: &Arc<impl Answer>) {
     for stream in listener.incoming() {
         if stop.load(Ordering::SeqCst) {
             return;
         }
-        let answer = Arc::clone(&answer);
+        let answer = Arc::clone(answer);
         let started = stream.and_then(|stream| {
             // A client that goes away in the midst is its own affair.
             std::thread::Builder::new().spawn(move || _ = converse(stream, &*answer))
@@ -84,18 +91,17 @@ pub fn serve(listener: &TcpListener, stop: &AtomicBool, answer: impl Fn(&Request
     }
 }
 
-fn converse(mut stream: TcpStream, answer: &impl Fn(&Request) -> Response) -> io::Result<()> {
+fn converse(mut stream: TcpStream, site: &impl Answer) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let response = match read(&mut stream)? {
-        Ok(request) => answer(&request),
-        Err(status) => Response::text(status, "not a request that this program answers\n"),
-    };
+    let response =
+        read(&mut stream, |head| site.refuse(head))?.map_or_else(|refusal| refusal, |request| site.answer(&request));
     response.write(&mut stream)
 }
 
-/// Reads a request, or the status that refuses it.
-fn read(from: &mut impl Read) -> io::Result<Result<Request, u16>> {
+/// Reads a request, or what refuses it.
+fn read(from: &mut impl Read, refuse: impl Fn(&Request) -> Option<Response>) -> io::Result<Result<Request, Response>> {
+    let no = |status| Ok(Err(Response::text(status, "not a request that this program answers\n")));
     let mut bytes = Vec::new();
     let (mut request, length, head) = loop {
         let mut part = [0; 4096];
@@ -106,13 +112,16 @@ fn read(from: &mut impl Read) -> io::Result<Result<Request, u16>> {
         bytes.extend_from_slice(&part[..n]);
         match parse(&bytes) {
             Ok(Some(parsed)) => break parsed,
-            Ok(None) if bytes.len() > MAX_HEAD => return Ok(Err(431)),
+            Ok(None) if bytes.len() > MAX_HEAD => return no(431),
             Ok(None) => {}
-            Err(status) => return Ok(Err(status)),
+            Err(status) => return no(status),
         }
     };
+    if let Some(refusal) = refuse(&request) {
+        return Ok(Err(refusal));
+    }
     if length > MAX_BODY {
-        return Ok(Err(413));
+        return no(413);
     }
     request.body = bytes.split_off(head);
     let missing = length.saturating_sub(request.body.len());
@@ -177,7 +186,7 @@ mod tests {
     fn a_request_is_read_however_it_comes() {
         let text = b"POST /t/save?x=1 HTTP/1.1\r\nHost: 127.0.0.1:8\r\ncontent-length: 5\r\n\r\nabcdeNEXT";
         for step in [1, 2, 7, 68, 4096] {
-            let request = read(&mut Trickle(text, step)).unwrap().unwrap();
+            let request = read(&mut Trickle(text, step), |_| None).unwrap().unwrap();
             let expected = ("POST", "/t/save", "127.0.0.1:8", &b"abcde"[..]);
             assert_eq!((&*request.method, &*request.path, &*request.host, &*request.body), expected);
         }
@@ -185,7 +194,7 @@ mod tests {
 
     #[test]
     fn other_talk_is_refused() {
-        let status = |text: &str| read(&mut Trickle(text.as_bytes(), 4096)).unwrap().unwrap_err();
+        let status = |text: &str| read(&mut Trickle(text.as_bytes(), 4096), |_| None).unwrap().unwrap_err().status;
         assert_eq!(status("\u{16}\u{3}\u{1} tls \r\n\r\n"), 400);
         assert_eq!(status("GET / HTTP/1.1\r\n\r\n"), 400, "no host");
         assert_eq!(status("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"), 400);
@@ -195,7 +204,14 @@ mod tests {
         assert_eq!(status("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 411);
         assert_eq!(status(&format!("GET /{} HTTP/1.1\r\n", "x".repeat(20_000))), 431);
         for cut in ["", "GET / HT", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab"] {
-            assert!(read(&mut Trickle(cut.as_bytes(), 4096)).is_err(), "{cut:?}");
+            assert!(read(&mut Trickle(cut.as_bytes(), 4096), |_| None).is_err(), "{cut:?}");
         }
+    }
+
+    #[test]
+    fn who_is_refused_need_not_send_a_body() {
+        let head = b"POST /guess/api/save HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n";
+        let refuse = |head: &Request| (head.path != "/t/api/save").then(|| Response::text(403, "no\n"));
+        assert_eq!(read(&mut Trickle(head, 4096), refuse).unwrap().unwrap_err().status, 403);
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! Everything else gets a 403 or 404 that tells nothing.
 
-use super::http::{Request, Response};
+use super::http::{Answer, Request, Response};
 use super::page;
 use super::session::{Opened, Outcome, Session};
 use crate::data::gray::GrayImage;
@@ -54,28 +54,10 @@ impl Site {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers a request.
-    pub fn answer(&self, request: &Request) -> Response {
-        if !self.hosts.contains(&request.host) {
-            return Response::text(403, "not the address of this program\n"); // DNS rebinding
-        }
-        let path = request.path.strip_prefix('/').and_then(|path| path.split_once('/'));
-        let Some((_, path)) = path.filter(|(token, _)| same(token, &self.token)) else {
-            return Response::text(403, "this page has an address of its own: it is on the terminal\n");
-        };
-        match (request.method.as_str(), path) {
-            ("GET", "api/session") => json(200, &self.session().overview()),
-            ("POST", "api/save") => match self.save(&request.body) {
-                Ok(outcome @ Outcome::Conflict(_)) => json(409, &outcome),
-                Ok(outcome) => json(200, &outcome),
-                Err(error) => refused(&error),
-            },
-            ("GET", path) => match path.strip_prefix("api/images/").map(str::parse) {
-                Some(Ok(index)) => self.image(index).unwrap_or_else(|error| refused(&error)),
-                _ => page::file(path).unwrap_or_else(|| Response::text(404, "there is nothing here\n")),
-            },
-            _ => Response::text(404, "there is nothing here\n"),
-        }
+    /// What follows the token in a path that has it.
+    fn path<'a>(&self, request: &'a Request) -> Option<&'a str> {
+        let (token, path) = request.path.strip_prefix('/')?.split_once('/')?;
+        same(token, &self.token).then_some(path)
     }
 
     fn save(&self, body: &[u8]) -> Result<Outcome> {
@@ -87,6 +69,34 @@ impl Site {
         let (opened, pixels) = self.session().open(index)?;
         let body = packed(&opened, &pixels).into();
         Ok(Response { status: 200, content_type: "application/octet-stream", body })
+    }
+}
+
+impl Answer for Site {
+    fn refuse(&self, head: &Request) -> Option<Response> {
+        if !self.hosts.contains(&head.host) {
+            return Some(Response::text(403, "not the address of this program\n")); // DNS rebinding
+        }
+        let cause = "this page has an address of its own: it is on the terminal\n";
+        self.path(head).is_none().then(|| Response::text(403, cause))
+    }
+
+    fn answer(&self, request: &Request) -> Response {
+        let nothing = || Response::text(404, "there is nothing here\n");
+        let Some(path) = self.path(request) else { return nothing() };
+        match (request.method.as_str(), path) {
+            ("GET", "api/session") => json(200, &self.session().overview()),
+            ("POST", "api/save") => match self.save(&request.body) {
+                Ok(outcome @ Outcome::Conflict(_)) => json(409, &outcome),
+                Ok(outcome) => json(200, &outcome),
+                Err(error) => refused(&error),
+            },
+            ("GET", path) => match path.strip_prefix("api/images/").map(str::parse) {
+                Some(Ok(index)) => self.image(index).unwrap_or_else(|error| refused(&error)),
+                _ => page::file(path).unwrap_or_else(nothing),
+            },
+            _ => nothing(),
+        }
     }
 }
 

@@ -69,8 +69,7 @@ pub fn run(args: Args) -> Result<u8> {
     if !args.no_open && !open(&site.url()) {
         super::note("no browser could be started: open the address above");
     }
-    let answering = Arc::clone(&site);
-    http::serve(&listener, &stop, move |request| answering.answer(request));
+    http::serve(&listener, &stop, &site);
     let _under_way = site.session(); // a save ends before the program does
     Ok(0)
 }
