@@ -67,7 +67,7 @@ impl LabelRow {
 
 /// The spacing of pixels of size-`from` images in the same image at size `to`, both `(width, height)`.
 pub fn scale_spacing([x, y]: PixelSpacing, from: (f64, f64), to: (f64, f64)) -> PixelSpacing {
-    [x * from.0 / to.0, y * from.1 / to.1]
+    [x * (from.0 / to.0), y * (from.1 / to.1)] // no rounding between equal sizes
 }
 
 /// Whether pixels are squares of `mm` a side, but for what rounding to four digits does.
