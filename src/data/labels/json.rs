@@ -117,13 +117,6 @@ struct JsonPoint {
 /// An object in the file's order, duplicates kept: a map type would drop all but the last without a word.
 pub(super) struct Object<V>(pub Vec<(String, V)>);
 
-impl<V> Object<V> {
-    /// The first value of a key.
-    pub fn get(&self, key: &str) -> Option<&V> {
-        self.0.iter().find_map(|(k, value)| (k == key).then_some(value))
-    }
-}
-
 impl<V: Serialize> Serialize for Object<V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))

@@ -54,8 +54,7 @@ impl Labels {
     pub fn patch_json(text: &str, image: &str, size: (u32, u32), changes: &[Change]) -> Result<String, String> {
         let bad = |e: serde_json::Error| e.to_string();
         let body = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let images =
-            serde_json::from_str::<Values>(body).map_err(bad)?.get("images").copied().ok_or("no \"images\"")?;
+        let images = serde_json::from_str::<Values>(body).map_err(bad)?.get("images").ok_or("no \"images\"")?;
         let rows: Vec<&RawValue> = serde_json::from_str(images.get()).map_err(bad)?;
         for row in &rows {
             let row: Values = serde_json::from_str(row.get()).map_err(bad)?;
@@ -117,6 +116,12 @@ impl<'a> Record<'a> {
 
 /// A JSON object, each value as it is written.
 type Values<'a> = Object<&'a RawValue>;
+
+impl<'a> Values<'a> {
+    fn get(&self, key: &str) -> Option<&'a RawValue> {
+        self.0.iter().find_map(|(k, value)| (k == key).then_some(*value))
+    }
+}
 
 /// A point's JSON; of an `old` one, what is neither place nor score stays.
 fn json_point(point: Option<Point>, score: Option<f64>, old: Option<&RawValue>) -> serde_json::Result<String> {
