@@ -428,9 +428,14 @@ mod tests {
         assert_eq!(why(&[]), format!("{cpu}: {}", gpu::NONE));
         assert_eq!(why(&all[..1]), format!("{cpu}: llvmpipe is a software GPU, slower than this"));
         assert_eq!(why(&all), format!("{cpu}: {}; {}", closed(&all[1]).err().unwrap(), closed(&all[2]).err().unwrap()));
-        // The second opens; what stands for it is told from the CPU that would be taken by its reason alone.
-        let second = |info: &gpu::DeviceInfo| if info.index == 1 { closed(info) } else { Ok(Device::cpu()) };
-        assert_eq!(Device::auto(&all, second).1, format!("{cpu}: {}", closed(&all[1]).err().unwrap()));
-        assert_eq!(Device::auto(&all, |_| Ok(Device::cpu())).1, format!("{cpu}, the first GPU"));
+        // What opens is marked by a note, as there is no GPU to stand for it.
+        let opened = |info: &gpu::DeviceInfo| Ok(Device { notes: vec![info.name.clone()], ..Device::cpu() });
+        let (device, why) = Device::auto(&all, |info| if info.index == 1 { closed(info) } else { opened(info) });
+        assert_eq!(
+            (device.notes(), why),
+            (&["Radeon".into()][..], format!("{cpu}: {}", closed(&all[1]).err().unwrap()))
+        );
+        let (device, why) = Device::auto(&all, opened);
+        assert_eq!((device.notes(), why), (&["Arc".into()][..], format!("{cpu}, the first GPU")));
     }
 }
