@@ -137,7 +137,7 @@ impl Detector {
     pub fn detect(&mut self, image: &GrayImage) -> Result<Vec<Landmark>> {
         image.check()?;
         let config = self.model.header.config.clone();
-        let global = Dataset::new([image], config.global_side);
+        let global = Dataset::new([image], config.global_side, config.global_contrast);
         if self.model.header.kind == Kind::Joint {
             let refiner = self.refiner(&global)?;
             let sights = refiner.look(&global, &[], 0)?;
@@ -155,7 +155,7 @@ impl Detector {
         if self.model.header.kind == Kind::Match {
             return Ok(coarse);
         }
-        let local = Dataset::new([image], config.local_side);
+        let local = Dataset::new([image], config.local_side, 0.0);
         self.closer(&local, &coarse)
     }
 

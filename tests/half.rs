@@ -52,7 +52,7 @@ fn model() -> Model {
     let matching = MatchConfig { channels: vec![4, 4], embedding: 4, ..MatchConfig::default() };
     let config = Config { joint, matching, global_side: 96, ..Config::default() };
     let (images, points): (Vec<GrayImage>, Vec<Vec<[f64; 2]>>) = (0..8).map(picture).unzip();
-    let dataset = Dataset::new(&images, config.global_side);
+    let dataset = Dataset::new(&images, config.global_side, config.global_contrast);
     let labels = (0..USED.len()).map(|k| PseudoLabels {
         points: (0..images.len()).map(|image| dataset.stored(image, points[image][k])).collect(),
         weights: vec![1.0; images.len()],
@@ -106,7 +106,7 @@ fn maps_between_programs_hold_in_f16_what_they_do_in_f32() {
     let Some(gpu) = gpu() else { return };
     let model = model();
     let (image, truth) = picture(20);
-    let dataset = Dataset::new([&image], model.header.config.global_side);
+    let dataset = Dataset::new([&image], model.header.config.global_side, model.header.config.global_contrast);
     let points: Vec<[f64; 2]> = truth.iter().map(|&point| dataset.stored(0, point)).collect();
     let config = MatchConfig { sharpness: 200.0, ..model.header.config.matching.clone() };
     let look = |device: &Device| {

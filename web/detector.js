@@ -38,9 +38,9 @@ export class Detector {
 
     // Finds all landmarks: `{ name, point, score }` for each, the point in pixels of the image, pixel centres at integers.
     async detect(image) {
-        const { kind, global_side, local_side, multiple, match, crop, joint } = this.#model;
+        const { kind, global_side, global_contrast, local_side, multiple, match, crop, joint } = this.#model;
         const roundUp = (v) => Math.ceil(v / multiple) * multiple;
-        const global = frameOf(image, global_side, (size) => size.map(roundUp));
+        const global = frameOf(image, global_side, (size) => size.map(roundUp), global_contrast);
         if (kind === "joint") {
             const sights = await this.#look("joint", global, [identity()]);
             return this.#settle(sights, global, joint.sharp);
@@ -171,7 +171,8 @@ function transform([a, b, c, d, e, f], [x, y]) {
 
 // A row of the table of views, without augmentation: see `src/kernel/warp.rs`.
 function row(frame, view) {
-    return new Float32Array([0, ...frame.size, ...view, 1, 1, 0, 0, 0, 0, 0]);
+    const shown = [0, ...frame.size, ...view];
+    return new Float32Array([...shown, 1, 1, 0, 0, 0, 0, 0, ...shown]);
 }
 
 function sights(found) {

@@ -21,17 +21,52 @@ export async function readGray(file) {
     return { width, height, pixels };
 }
 
-// The image at a longer side of `side` pixels in the top left of a frame, 0 outside: see `src/learn/dataset.rs`.
-export function frameOf(image, side, frame) {
+// The image at a longer side of `side` pixels in the top left of a frame, 0 outside, with local contrasts if they are asked for:
+// see `src/learn/dataset.rs`.
+export function frameOf(image, side, frame, contrast) {
     const longest = Math.max(image.width, image.height);
     const size = [image.width, image.height].map((v) => Math.max(Math.floor((2 * v * side + longest) / (2 * longest)), 1));
     const [width, height] = frame(size);
     const pixels = new Float32Array(width * height);
-    const scaled = resizeArea(image, ...size);
+    const grey = resizeArea(image, ...size);
+    const scaled = contrast?.share > 0 ? localContrast(grey, size, side, contrast) : grey;
     for (let y = 0; y < size[1]; y++) {
         pixels.set(scaled.subarray(y * size[0], (y + 1) * size[0]), y * width);
     }
     return { width, height, size, original: [image.width, image.height], pixels };
+}
+
+// How each pixel differs from what is around it: see `src/data/gray.rs`.
+function localContrast(pixels, size, side, { share, range, floor, least }) {
+    const radius = Math.max(Math.round(side * share), 1);
+    const mean = (values) => values.reduce((sum, v) => sum + v, 0) / values.length;
+    const middle = mean(pixels);
+    const values = Float64Array.from(pixels, (v) => v - middle);
+    const squares = values.map((v) => v * v);
+    const added = floor * Math.sqrt(mean(squares)) + least;
+    const [means, meanSquares] = [values, squares].map((v) => boxMeans(v, size, radius));
+    const contrast = (v, i) => {
+        const d = (v - means[i]) / (Math.sqrt(Math.max(meanSquares[i] - means[i] ** 2, 0)) + added);
+        return Math.min(Math.max(0.5 + d / range, 0), 1);
+    };
+    return Float32Array.from(values, contrast);
+}
+
+// The means over squares of `2 radius + 1`, as far as the image has them.
+function boxMeans(values, [width, height], radius) {
+    const along = (from, to, start, n, step) => {
+        let sum = 0;
+        for (let i = 0; i < Math.min(radius, n); i++) sum += from[start + i * step];
+        for (let i = 0; i < n; i++) {
+            if (i + radius < n) sum += from[start + (i + radius) * step];
+            if (i > radius) sum -= from[start + (i - radius - 1) * step];
+            to[start + i * step] = sum / (Math.min(i + radius, n - 1) - Math.max(i - radius, 0) + 1);
+        }
+    };
+    const [rows, both] = [new Float64Array(values.length), new Float64Array(values.length)];
+    for (let y = 0; y < height; y++) along(values, rows, y * width, width, 1);
+    for (let x = 0; x < width; x++) along(rows, both, x, height, width);
+    return both;
 }
 
 // Each axis by itself is box-averaged if it shrinks and linear if it grows: see `src/data/gray.rs`.

@@ -1,7 +1,9 @@
-// Crops of stored images by a table of 16 numbers a sample: image, width, height, the 2x3 matrix from output (x, y, 1) to stored
-// pixels, gamma, contrast, brightness, noise, blur, seed, 0. One output pixel a thread.
+// Crops of stored images by a table of 25 numbers a sample: image, width, height, the 2x3 matrix from output (x, y, 1) to stored
+// pixels, gamma, contrast, brightness, noise, blur, seed, overlay, and another image, width, height and matrix. One output pixel
+// a thread.
 // 
 // v = image(m (x, y, 1)), blurred by a 1-2-1 binomial with taps `blur` output pixels apart
+// v = v + overlay (other(n (x, y, 1)) - 1/2)
 // v = (clamp(v, 0, 1)^gamma - 1/2) contrast + brightness + noise z(seed, pixel)
 #import lib/element
 #import lib/numbers
@@ -55,6 +57,19 @@ fn across(view: View, to: vec2<f32>, blur: f32) -> f32 {
     return left + 2.0 * read(view, to) + right;
 }
 
+// The view that nine numbers of the table tell. Whole numbers are clamped, so that no table leads out of the store.
+fn view_of(at: u32) -> View {
+    let image = min(u32(table[at]), p.images - 1u);
+    let width = clamp(u32(table[at + 1u]), 1u, p.frame_w);
+    let height = clamp(u32(table[at + 2u]), 1u, p.frame_h);
+    return View(
+        image * p.frame_h * p.frame_w,
+        vec2(width - 1u, height - 1u),
+        vec3(table[at + 3u], table[at + 4u], table[at + 5u]),
+        vec3(table[at + 6u], table[at + 7u], table[at + 8u]),
+    );
+}
+
 fn hash(key: u32) -> u32 {
     var v = key * 747796405u + 2891336453u;
     v = ((v >> ((v >> 28u) + 4u)) ^ v) * 277803737u;
@@ -85,23 +100,15 @@ fn main(
     let pixel = i % (p.h * p.w);
     let sample = i / (p.h * p.w);
     let k = sample / p.n;
-    let row = k * p.table_k + sample % p.n * 16u;
-    // Whole numbers are clamped, so that no table leads out of the store.
-    let image = min(u32(table[row]), p.images - 1u);
-    let width = clamp(u32(table[row + 1u]), 1u, p.frame_w);
-    let height = clamp(u32(table[row + 2u]), 1u, p.frame_h);
-    let view = View(
-        image * p.frame_h * p.frame_w,
-        vec2(width - 1u, height - 1u),
-        vec3(table[row + 3u], table[row + 4u], table[row + 5u]),
-        vec3(table[row + 6u], table[row + 7u], table[row + 8u]),
-    );
+    let row = k * p.table_k + sample % p.n * 25u;
+    let view = view_of(row);
     let gamma = table[row + 9u];
     let contrast = table[row + 10u];
     let brightness = table[row + 11u];
     let sigma = table[row + 12u];
     let blur = table[row + 13u];
     let seed = u32(table[row + 14u]);
+    let overlay = table[row + 15u];
 
     let to = vec2(f32(pixel % p.w), f32(pixel / p.w));
     var v: f32;
@@ -112,6 +119,9 @@ fn main(
         v = (above + 2.0 * here + below) / 16.0;
     } else {
         v = read(view, to);
+    }
+    if overlay > 0.0 {
+        v += overlay * (read(view_of(row + 16u), to) - 0.5);
     }
     v = clamp(v, 0.0, 1.0);
     // The power of zero is zero; not every device's `pow` says so.

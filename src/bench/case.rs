@@ -156,7 +156,7 @@ mod tests {
         let state = moved(AdamW { blocks }.into(), &[[1, 1, 1, 1, 64], [1; 5], [1, 1, 1, 1, HYPER]]);
         assert_eq!(state, 64 + 1 + HYPER as u64 + 2 * 4 * 64, "what is updated is read and written");
         let crops = moved(WarpAugment { h: 8, w: 8 }.into(), &[[1, 150, 480, 400, 1], [1, 2, 1, 1, FIELDS]]);
-        assert_eq!(crops, 128 + 32 + 128, "of the store what the crops show");
+        assert_eq!(crops, 128 + 2 * FIELDS as u64 + 128, "of the store what the crops show");
         let points = moved(SamplePoints { scale: 4.0 }.into(), &[[1, 1, 64, 64, 16], [1, 1, 1, 10, 2]]);
         assert_eq!(points, 4 * 160 + 20 + 160, "of the map the points' corners");
     }

@@ -209,18 +209,18 @@ impl Workload {
         let named = |program: &Program| vec![(self.row_name(), program.clone())];
         match self {
             Self::Step(Kind::Match) => {
-                let dataset = Dataset::new(&images, config.global_side);
+                let dataset = Dataset::new(&images, config.global_side, config.global_contrast);
                 let mut training = MatchTraining::new(device, &config.matching, &dataset, config.seed)?;
                 work(named(training.trainer.program()), &mut |step| training.step(step).map(Some))
             }
             Self::Step(Kind::Joint) => {
-                let dataset = Dataset::new(&images, config.global_side);
+                let dataset = Dataset::new(&images, config.global_side, config.global_contrast);
                 let labels = labels(&dataset, &points);
                 let mut training = JointTraining::new(device, &config.joint, &dataset, 0, labels, config.seed)?;
                 work(named(training.trainer.program()), &mut |step| training.step(step).map(mean))
             }
             Self::Step(Kind::Single) => {
-                let dataset = Dataset::new(&images, config.local_side);
+                let dataset = Dataset::new(&images, config.local_side, 0.0);
                 let (everyone, labels) = ((0..settings.landmarks).collect(), labels(&dataset, &points));
                 let (single, crop) = (&config.single, &config.crop);
                 let mut training =
@@ -228,7 +228,7 @@ impl Workload {
                 work(named(training.trainer.program()), &mut |step| training.step(step).map(mean))
             }
             Self::Step(Kind::Fused) => {
-                let dataset = Dataset::new(&images, config.local_side);
+                let dataset = Dataset::new(&images, config.local_side, 0.0);
                 let labels = labels(&dataset, &points);
                 let teacher = settings.start(Kind::Single).net;
                 let (fuse, crop) = (&config.fuse, &config.crop);
@@ -236,7 +236,7 @@ impl Workload {
                 work(named(training.trainer.program()), &mut |step| training.step(step).map(mean))
             }
             Self::StepApart => {
-                let dataset = Dataset::new(&images, config.local_side);
+                let dataset = Dataset::new(&images, config.local_side, 0.0);
                 let (single, crop) = (&config.single, &config.crop);
                 let start = |(k, labels)| {
                     SingleTraining::new(device, single, crop, &dataset, 0, vec![k], vec![labels], config.seed)
@@ -279,7 +279,7 @@ impl Workload {
                     (0..settings.landmarks).map(|_| Detector::new(single.clone(), device)).collect();
                 work(programs, &mut |step| {
                     let image = &images[step % images.len()];
-                    let (coarse, local) = (matcher.detect(image)?, Dataset::new([image], config.local_side));
+                    let (coarse, local) = (matcher.detect(image)?, Dataset::new([image], config.local_side, 0.0));
                     let look = |(detector, coarse): (&mut Detector, _)| detector.closer(&local, &[coarse]).map(drop);
                     each.iter_mut().zip(coarse).try_for_each(look)?;
                     Ok(None)
@@ -300,8 +300,8 @@ pub(super) fn demand(programs: &Programs) -> (usize, u64) {
 /// The programs of a model's detection, on an image of this size: the matcher's, and what looks closer.
 pub fn detection(header: &Header, images: &[GrayImage]) -> Result<Programs> {
     let (config, k) = (&header.config, header.landmarks.len());
-    let global = Dataset::new(images, config.global_side);
-    let local = || Dataset::new(images, config.local_side).shape();
+    let global = Dataset::new(images, config.global_side, config.global_contrast);
+    let local = || Dataset::new(images, config.local_side, 0.0).shape();
     let mut programs = Vec::new();
     if header.kind != Kind::Joint {
         programs.push(("detect.match".into(), config.matching.look_program(global.shape())?));

@@ -121,10 +121,61 @@ impl GrayImage {
         Self { width, height, pixels }
     }
 
+    /// How far each pixel is from the mean of those at most `radius` columns and rows away, in units of their standard deviation, `d`:
+    /// as `1/2 + d / 5` within `[0, 1]`. Faint edges in the dark are as good as bright ones in the light then. [`CONTRAST_FLOOR`]
+    /// of the whole image's deviation is added to that of the surroundings, lest the noise of what is uniform become all there is.
+    pub fn local_contrast(&self, radius: usize) -> Self {
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+        let mut values: Vec<f64> = self.pixels.iter().map(|&v| f64::from(v)).collect();
+        // About the image's own mean, so that little is lost in the difference of squares.
+        let middle = mean(&values);
+        values.iter_mut().for_each(|v| *v -= middle);
+        let squares: Vec<f64> = values.iter().map(|v| v * v).collect();
+        let least = CONTRAST_FLOOR * mean(&squares).sqrt() + CONTRAST_LEAST;
+        let [means, squares] = [&values, &squares].map(|values| box_means(values, self.width, radius));
+        let contrast = |((v, mean), square): ((&f64, f64), f64)| {
+            let d = (v - mean) / ((square - mean * mean).max(0.0).sqrt() + least);
+            (0.5 + d / CONTRAST_RANGE).clamp(0.0, 1.0) as f32
+        };
+        Self { pixels: values.iter().zip(means).zip(squares).map(contrast).collect(), ..*self }
+    }
+
     /// The pixels as bytes, clamped and rounded to nearest.
     pub fn to_u8(&self) -> Vec<u8> {
         self.pixels.iter().map(|v| (v.clamp(0.0, 1.0) * 255.0).round() as u8).collect()
     }
+}
+
+/// Standard deviations from black to white, of a local contrast.
+pub const CONTRAST_RANGE: f64 = 5.0;
+
+/// Of the whole image's standard deviation, what is added to the local one.
+pub const CONTRAST_FLOOR: f64 = 0.05;
+
+/// What is added besides, so that an image of one grey has no contrast.
+pub const CONTRAST_LEAST: f64 = 1e-4;
+
+/// The means over squares of `2 radius + 1`, as far as the image has them.
+fn box_means(values: &[f64], width: usize, radius: usize) -> Vec<f64> {
+    // Along an axis of `n` places that are `step` apart.
+    let along = |values: &[f64], to: &mut [f64], start: usize, n: usize, step: usize| {
+        let at = |i: usize| start + i * step;
+        let mut sum: f64 = (0..radius.min(n)).map(|i| values[at(i)]).sum();
+        for i in 0..n {
+            if i + radius < n {
+                sum += values[at(i + radius)];
+            }
+            if i > radius {
+                sum -= values[at(i - radius - 1)];
+            }
+            to[at(i)] = sum / ((i + radius).min(n - 1) - i.saturating_sub(radius) + 1) as f64;
+        }
+    };
+    let (mut rows, mut both) = (vec![0.0; values.len()], vec![0.0; values.len()]);
+    let height = values.len() / width.max(1);
+    (0..height).for_each(|y| along(values, &mut rows, y * width, width, 1));
+    (0..width).for_each(|x| along(&rows, &mut both, x, height, width));
+    both
 }
 
 /// Rec. 601 luma of stored (gamma-encoded) values, `0.299 R + 0.587 G + 0.114 B`, as a part of `white`.
@@ -198,6 +249,40 @@ mod tests {
         // One axis may shrink while the other grows.
         let mixed = noise(10, 10).resize_area(5, 20);
         assert_eq!((mixed.width, mixed.height, mixed.pixels.len()), (5, 20, 100));
+    }
+
+    #[test]
+    fn means_are_those_of_the_squares_that_the_image_has() {
+        let image = noise(11, 7);
+        let values: Vec<f64> = image.pixels.iter().map(|&v| f64::from(v)).collect();
+        for radius in [0, 1, 3, 20] {
+            for (i, mean) in box_means(&values, 11, radius).into_iter().enumerate() {
+                let near = |a: usize, b: usize| a.abs_diff(b) <= radius;
+                let around = (0..77).filter(|&j| near(i % 11, j % 11) && near(i / 11, j / 11)).map(|j| values[j]);
+                let expected = around.clone().sum::<f64>() / around.count() as f64;
+                assert!((mean - expected).abs() < 1e-12, "{i}, radius {radius}: {mean}, {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn local_contrast_is_that_of_the_dark_and_of_the_light() {
+        // A faint edge in the dark, and a strong one in the light.
+        let pixel = |x: usize| if x < 40 { [0.02, 0.05] } else { [0.5, 0.9] }[x / 20 % 2];
+        let edges = GrayImage::new(80, 80, (0..6400).map(|i| pixel(i % 80)).collect()).unwrap();
+        let contrast = edges.local_contrast(5).pixels;
+        let step = |x: usize| contrast[40 * 80 + x] - contrast[40 * 80 + x - 1];
+        assert!(step(60) > 0.3 && step(20) > 0.15, "{} and {}", step(20), step(60));
+        assert!(contrast.iter().all(|v| (0.0..=1.0).contains(v)));
+
+        // Exposure does not matter, and what is of one grey stays so.
+        let image = noise(30, 20);
+        let darker = GrayImage { pixels: image.pixels.iter().map(|v| 0.3 * v + 0.1).collect(), ..image.clone() };
+        let pairs = image.local_contrast(3).pixels.into_iter().zip(darker.local_contrast(3).pixels);
+        pairs.for_each(|(a, b)| assert!((a - b).abs() < 1e-3, "{a}, {b}"));
+        let flat = GrayImage::new(9, 9, vec![0.7; 81]).unwrap().local_contrast(2);
+        assert!(flat.pixels.iter().all(|v| (v - 0.5).abs() < 1e-3));
+        assert_eq!(GrayImage::default().local_contrast(3), GrayImage::default());
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! another, not landmark after landmark.
 
 use crate::data::files::write_atomic;
+use crate::data::gray::{CONTRAST_FLOOR, CONTRAST_LEAST, CONTRAST_RANGE};
 use crate::detect::{SHARPEST, TOLERANCE};
 use crate::gpu::{Choice, shaders};
 use crate::kernel::Operand;
@@ -200,6 +201,7 @@ fn description(model: &Model) -> Value {
         "global_side": config.global_side,
         "local_side": config.local_side,
         "multiple": Dataset::MULTIPLE,
+        "global_contrast": { "share": config.global_contrast, "range": CONTRAST_RANGE, "floor": CONTRAST_FLOOR, "least": CONTRAST_LEAST },
         "views": VIEWS[..config.views],
         "sharpest": SHARPEST,
         "match": { "sharp": SHARP, "outside": OUTSIDE },
@@ -246,7 +248,7 @@ mod tests {
         assert_eq!(frames.len(), 9);
         for size in [[700, 30], [3, 900], [5, 5], [640, 481]] {
             let image = crate::data::gray::GrayImage::new(size[0], size[1], vec![0.0; size[0] * size[1]]).unwrap();
-            let dataset = Dataset::new([&image], 70);
+            let dataset = Dataset::new([&image], 70, 0.0);
             assert!(frames.contains(&[dataset.width, dataset.height]), "{size:?}");
         }
     }

@@ -1,9 +1,10 @@
 //! Crops of stored images under an affine map, with photometric augmentation.
 //!
-//! For output pixel (x, y) of a sample, with the pixels of its stored image read bilinearly and clamped at the edges:
+//! For output pixel (x, y) of a sample, with the pixels of stored images read bilinearly and clamped at the edges:
 //!
 //! ```text
 //! v = image(m (x, y, 1)),  blurred by a 1-2-1 binomial with taps `blur` output pixels apart
+//! v = v + overlay (other(n (x, y, 1)) - 1/2)
 //! v = (clamp(v, 0, 1)^gamma - 1/2) contrast + brightness + noise z(seed, pixel)
 //! ```
 //!
@@ -17,13 +18,16 @@ use crate::gpu::shaders;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// Numbers a sample in the table.
-pub const FIELDS: usize = 16;
+/// Numbers a sample in the table: those of a [`WarpRow`] in its order, a [`Shown`] being nine.
+pub const FIELDS: usize = 25;
 
-/// One row of the table.
+/// Where the second image's begin.
+const OTHER: usize = 16;
+
+/// What of a stored image is shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct WarpRow {
-    /// Index of the stored image.
+pub struct Shown {
+    /// Index of the image.
     pub image: usize,
     /// Its width in the store, pixels; the rest of its frame is padding.
     pub width: usize,
@@ -31,6 +35,13 @@ pub struct WarpRow {
     pub height: usize,
     /// Maps output (x, y, 1) to stored pixels, row by row.
     pub matrix: [[f64; 3]; 2],
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WarpRow {
+    /// The image.
+    pub shown: Shown,
     /// Exponent of the grey value; 1 leaves it.
     pub gamma: f64,
     /// Factor around mid grey; 1 leaves it.
@@ -43,38 +54,47 @@ pub struct WarpRow {
     pub blur: f64,
     /// Key of the noise, below 2^24 so that f32 holds it.
     pub seed: u32,
+    /// Weight of a second image that shines through, as films show what lies behind; 0 for none.
+    pub overlay: f64,
+    /// The second image.
+    pub other: Shown,
+}
+
+impl Shown {
+    fn encode(&self) -> [f64; 9] {
+        let ([[a, b, c], [d, e, f]], [image, w, h]) = (self.matrix, [self.image, self.width, self.height]);
+        [image as f64, w as f64, h as f64, a, b, c, d, e, f]
+    }
 }
 
 impl WarpRow {
     /// A plain view of an image: no augmentation.
-    pub fn plain(image: usize, width: usize, height: usize, matrix: [[f64; 3]; 2]) -> Self {
+    pub fn plain(shown: Shown) -> Self {
         Self {
-            image,
-            width,
-            height,
-            matrix,
+            shown,
             gamma: 1.0,
             contrast: 1.0,
             brightness: 0.0,
             noise: 0.0,
             blur: 0.0,
             seed: 0,
+            overlay: 0.0,
+            other: shown,
         }
     }
 
     /// The row as it is uploaded.
     pub fn encode(&self) -> [f32; FIELDS] {
-        let [[a, b, c], [d, e, f]] = self.matrix;
-        let photometric =
-            [self.gamma, self.contrast, self.brightness, self.noise, self.blur, f64::from(self.seed), 0.0];
-        let fields = [self.image as f64, self.width as f64, self.height as f64, a, b, c, d, e, f];
+        let Self { shown, gamma, contrast, brightness, noise, blur, seed, overlay, other } = *self;
+        let photometric = [gamma, contrast, brightness, noise, blur, f64::from(seed), overlay];
+        let (shown, other) = (shown.encode(), other.encode());
         let mut row = [0.0; FIELDS];
-        row.iter_mut().zip(fields.iter().chain(&photometric)).for_each(|(to, &v)| *to = v as f32);
+        row.iter_mut().zip(shown.iter().chain(&photometric).chain(&other)).for_each(|(to, &v)| *to = v as f32);
         row
     }
 }
 
-/// Images `[1, images, H, W, 1]` by a table `[k, n, 1, 1, 16]` -> crops `[k, n, h, w, 1]`. Inputs: images, table.
+/// Images `[1, images, H, W, 1]` by a table `[k, n, 1, 1, 25]` -> crops `[k, n, h, w, 1]`. Inputs: images, table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WarpAugment {
     /// Height of a crop.
@@ -106,8 +126,8 @@ const PIXELS: usize = 64;
 /// A crop in the making: a function object, compiled for the widest vectors that the CPU has.
 struct Crop<'a, T> {
     row: &'a [T],
-    /// The stored image in its frame, and the frame's width.
-    image: &'a [T],
+    /// The stored images in their frames, and the frames' width.
+    images: [&'a [T]; 2],
     frame: usize,
     /// Width of the crop.
     w: usize,
@@ -121,8 +141,9 @@ impl<T: Real> pulp::NullaryFnOnce for Crop<'_, T> {
 
     #[inline(always)]
     fn call(self) {
-        let Self { row, image, frame, w, first, to } = self;
+        let Self { row, images: [image, other], frame, w, first, to } = self;
         let [gamma, contrast, brightness, sigma, blur] = [row[9], row[10], row[11], row[12], row[13]];
+        let overlay = row[15];
         let key = hash(row[14].f64() as u32);
         for (y, to) in (first..).zip(to.chunks_mut(w)) {
             for (piece, to) in to.chunks_mut(PIXELS).enumerate() {
@@ -138,8 +159,11 @@ impl<T: Real> pulp::NullaryFnOnce for Crop<'_, T> {
                 } else {
                     add_view(&mut v, T::one(), row, image, frame, at);
                 }
+                if overlay > T::zero() {
+                    add_view(&mut v, overlay, &row[OTHER..], other, frame, at);
+                }
                 for v in &mut v {
-                    *v = v.max(T::zero()).min(T::one());
+                    *v = (*v - overlay * T::of(0.5)).max(T::zero()).min(T::one());
                 }
                 if gamma != T::one() {
                     for v in &mut v {
@@ -161,7 +185,7 @@ impl<T: Real> pulp::NullaryFnOnce for Crop<'_, T> {
     }
 }
 
-/// Adds `weight` times what the view shows at the output pixels `at`, `at + 1`, .. of a row, bilinearly read.
+/// Adds `weight` times what a view, of nine fields, shows at the output pixels `at`, `at + 1`, .. of a row, bilinearly read.
 #[inline(always)]
 fn add_view<T: Real>(v: &mut [T; PIXELS], weight: T, row: &[T], image: &[T], frame: usize, at: [T; 2]) {
     let ends = [row[1] - T::one(), row[2] - T::one()];
@@ -203,8 +227,8 @@ impl Kernel for WarpAugment {
         let frame = x[0].shape().w;
         y[0].bands().for_each(|(Band { k, n, rows }, to)| {
             let row = x[1].image(k, n);
-            let image = x[0].image(0, row[0].f64() as usize);
-            pulp::Arch::new().dispatch(Crop { row, image, frame, w: self.w, first: rows.start, to });
+            let images = [0, OTHER].map(|field| x[0].image(0, row[field].f64() as usize));
+            pulp::Arch::new().dispatch(Crop { row, images, frame, w: self.w, first: rows.start, to });
         });
     }
 
@@ -242,11 +266,15 @@ impl Kernel for WarpAugment {
             let mut rows = Vec::new();
             for i in 0..shape.k * shape.n {
                 let mut range = |low: f64, high: f64| low + (high - low) * f64::from(uniform());
-                let matrix = [
-                    [range(0.5, 1.5), range(-0.5, 0.5), range(-3.0, 3.0)],
-                    [range(-0.5, 0.5), range(0.5, 1.5), range(-3.0, 3.0)],
-                ];
-                let plain = WarpRow::plain(i % 3, 9 - i % 2, 7 - i % 3, matrix);
+                let mut shown = |i: usize| {
+                    let matrix = [
+                        [range(0.5, 1.5), range(-0.5, 0.5), range(-3.0, 3.0)],
+                        [range(-0.5, 0.5), range(0.5, 1.5), range(-3.0, 3.0)],
+                    ];
+                    Shown { image: i % 3, width: 9 - i % 2, height: 7 - i % 3, matrix }
+                };
+                let (shown, other) = (shown(i), shown(i + 1));
+                let plain = WarpRow::plain(shown);
                 let augmented = WarpRow {
                     gamma: range(0.7, 1.4),
                     contrast: range(0.7, 1.4),
@@ -254,6 +282,8 @@ impl Kernel for WarpAugment {
                     noise: 0.05,
                     blur: if i % 2 == 0 { 0.0 } else { 0.7 },
                     seed: 12_345 + i as u32,
+                    overlay: if i % 3 == 0 { 0.0 } else { 0.4 },
+                    other,
                     ..plain
                 };
                 rows.extend(if i == 0 { plain } else { augmented }.encode());

@@ -1,5 +1,6 @@
 //! Random views of images, and the maps between their pixels and the stored image's.
 
+use super::dataset::Dataset;
 pub use crate::data::point::Point;
 use crate::kernel::warp::WarpRow;
 use crate::random::Stream;
@@ -52,11 +53,22 @@ pub struct Augment {
     pub noise: f64,
     /// Distance of the blur's taps in pixels, at most; half of the views stay sharp.
     pub blur: f64,
+    /// Weight, at most, of another image that shines through, somewhere, as films show what lies behind.
+    pub overlay: f64,
 }
 
 impl Default for Augment {
     fn default() -> Self {
-        Self { scale: 1.2, rotation: 15.0, gamma: 0.25, contrast: 0.2, brightness: 0.1, noise: 0.04, blur: 1.0 }
+        Self {
+            scale: 1.2,
+            rotation: 15.0,
+            gamma: 0.25,
+            contrast: 0.2,
+            brightness: 0.1,
+            noise: 0.04,
+            blur: 1.0,
+            overlay: 0.0,
+        }
     }
 }
 
@@ -68,24 +80,47 @@ impl Augment {
         View::similarity(w, h, centre, scale.exp(), radians)
     }
 
-    /// A table row that shows a view of an image with random exposure, blur and noise.
-    pub fn row(&self, random: &mut Stream, image: usize, [width, height]: [usize; 2], view: View) -> WarpRow {
+    /// A table row that shows a view, of `w` x `h` pixels, of an image with random exposure, blur, noise and overlay.
+    pub fn row(&self, random: &mut Stream, dataset: &Dataset, image: usize, view: View, [w, h]: [usize; 2]) -> WarpRow {
         let blur = random.range(-1.0, 1.0).max(0.0) * self.blur;
-        WarpRow {
+        let row = WarpRow {
             gamma: (random.normal() * self.gamma).exp(),
             contrast: (random.normal() * self.contrast).exp(),
             brightness: random.normal() * self.brightness,
             noise: random.uniform() * self.noise,
             blur,
             seed: random.index(1 << 24) as u32,
-            ..WarpRow::plain(image, width, height, view.0)
+            ..dataset.plain(image, view)
+        };
+        if self.overlay == 0.0 {
+            return row;
         }
+        let other = random.index(dataset.len());
+        let centre = dataset.sizes[other].map(|extent| random.range(0.0, extent as f64 - 1.0));
+        let behind = self.view(random, w, h, centre);
+        WarpRow { overlay: random.uniform() * self.overlay, other: dataset.plain(other, behind).shown, ..row }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_overlay_is_of_any_image_and_changes_nothing_else() {
+        let dataset = Dataset::blank(&[[20, 30], [40, 10]], 40);
+        let row = |overlay: f64, key: u64| {
+            let augment = Augment { overlay, ..Augment::default() };
+            augment.row(&mut Stream::new(1, &[key]), &dataset, 0, View::WHOLE, [8, 8])
+        };
+        let rows: Vec<[WarpRow; 2]> = (0..20).map(|key| [row(0.0, key), row(0.5, key)]).collect();
+        for [without, with] in &rows {
+            assert_eq!(*without, WarpRow { overlay: 0.0, other: without.shown, ..*with });
+            assert!(with.overlay > 0.0 && with.overlay <= 0.5 && with.other != with.shown, "{with:?}");
+            assert_eq!([with.other.width, with.other.height], dataset.sizes[with.other.image]);
+        }
+        assert!([0, 1].iter().all(|&image| rows.iter().any(|[_, with]| with.other.image == image)));
+    }
 
     #[test]
     fn a_view_shows_its_centre_in_the_middle_and_inverts() {

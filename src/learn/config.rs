@@ -38,6 +38,9 @@ pub struct Config {
     /// Longer side of the images that are matched and that the joint baseline sees, pixels; at most half of the largest image's, and
     /// up to 5 % less where frames are then less padded.
     pub global_side: usize,
+    /// Half the side of the surroundings over which local contrasts are taken of the images that are matched and that the joint
+    /// baseline sees, as a share of the longer side; 0 for grey values as they are.
+    pub global_contrast: f64,
     /// Longer side of the images that crops are cut from, pixels; never more than the largest image has, and up to 5 % less where
     /// frames are then less padded.
     pub local_side: usize,
@@ -72,6 +75,7 @@ impl Default for Config {
         Self {
             seed: 1,
             global_side: 240,
+            global_contrast: 0.0,
             local_side: 480,
             initial_labels: InitialLabels::Matched,
             views: 2,
@@ -159,6 +163,7 @@ impl Config {
         let Self { matching, propose, crop, joint, single, fuse, .. } = self;
         whole("seed", self.seed, 0..=i64::MAX as u64)?;
         whole("global_side", self.global_side, LEAST_SIDE..=4096)?;
+        real("global_contrast", self.global_contrast, 0.0..=1.0)?;
         whole("local_side", self.local_side, 1..=8192)?;
         whole("views", self.views, 1..=VIEWS.len())?;
         whole("memory_mib", self.memory_mib, 1..=1 << 24)?;
@@ -272,7 +277,8 @@ fn augment(stage: &str, augment: &Augment) -> Result<(), Fault> {
     real(&key("contrast"), augment.contrast, 0.0..=10.0)?;
     real(&key("brightness"), augment.brightness, 0.0..=10.0)?;
     real(&key("noise"), augment.noise, 0.0..=10.0)?;
-    real(&key("blur"), augment.blur, 0.0..=100.0)
+    real(&key("blur"), augment.blur, 0.0..=100.0)?;
+    real(&key("overlay"), augment.overlay, 0.0..=1.0)
 }
 
 fn gates(stage: &str, gates: &Gates) -> Result<(), Fault> {

@@ -2,7 +2,7 @@
 
 use crate::data::gray::GrayImage;
 use crate::data::point::scale_point;
-use crate::kernel::warp::WarpRow;
+use crate::kernel::warp::{Shown, WarpRow};
 use crate::learn::augment::{Point, View};
 
 /// Images scaled so that the longer side has a given number of pixels, in frames of one size.
@@ -16,7 +16,7 @@ pub struct Dataset {
     pub sizes: Vec<[usize; 2]>,
     /// Width and height of each original image.
     pub originals: Vec<[usize; 2]>,
-    /// `[1, images, height, width, 1]`, 0 outside the images.
+    /// `[1, images, height, width, 1]`, 0 outside the images: grey values or [local contrasts](GrayImage::local_contrast).
     pub pixels: Vec<f32>,
 }
 
@@ -24,13 +24,16 @@ impl Dataset {
     /// Frames can be halved four times.
     pub const MULTIPLE: usize = 16;
 
-    /// Scales images to a longer side of `side` pixels.
-    pub fn new<'a>(images: impl IntoIterator<Item = &'a GrayImage>, side: usize) -> Self {
+    /// Scales images to a longer side of `side` pixels, and takes local contrasts over `contrast` of that to each side; of 0, none.
+    pub fn new<'a>(images: impl IntoIterator<Item = &'a GrayImage>, side: usize, contrast: f64) -> Self {
         let images: Vec<&GrayImage> = images.into_iter().collect();
         let originals: Vec<[usize; 2]> = images.iter().map(|image| [image.width, image.height]).collect();
         let blank = Self::blank(&originals, side);
-        let scaled: Vec<GrayImage> =
-            images.iter().zip(&blank.sizes).map(|(image, &[w, h])| image.resize_area(w, h)).collect();
+        let scaled = |(image, &[w, h]): (&&GrayImage, &[usize; 2])| {
+            let grey = image.resize_area(w, h);
+            if contrast > 0.0 { grey.local_contrast(contrast_radius(side, contrast)) } else { grey }
+        };
+        let scaled: Vec<GrayImage> = images.iter().zip(&blank.sizes).map(scaled).collect();
         let (width, height) = (blank.width, blank.height);
         let mut pixels = vec![0.0; scaled.len() * width * height];
         for (image, frame) in scaled.iter().zip(pixels.chunks_mut(width * height)) {
@@ -76,8 +79,13 @@ impl Dataset {
     /// A table row that shows a view of an image as it is.
     pub fn plain(&self, image: usize, view: View) -> WarpRow {
         let [width, height] = self.sizes[image];
-        WarpRow::plain(image, width, height, view.0)
+        WarpRow::plain(Shown { image, width, height, matrix: view.0 })
     }
+}
+
+/// How far the surroundings reach that local contrasts are taken over, pixels.
+pub fn contrast_radius(side: usize, contrast: f64) -> usize {
+    ((side as f64 * contrast).round() as usize).max(1)
 }
 
 /// An image's size when its longer side has `side` pixels. In integers: every host rounds alike.

@@ -171,8 +171,8 @@ impl<'a> Pipeline<'a> {
     ) -> Self {
         let sizes: Vec<[usize; 2]> = task.images.iter().map(|image| [image.width, image.height]).collect();
         let config = config.fit_to(&sizes);
-        let global = Dataset::new(&task.images, config.global_side);
-        let local = Dataset::new(&task.images, config.local_side);
+        let global = Dataset::new(&task.images, config.global_side, config.global_contrast);
+        let local = Dataset::new(&task.images, config.local_side, 0.0);
         Self { task, config, device, run, observer, global, local }
     }
 
@@ -410,7 +410,7 @@ impl<'a> Pipeline<'a> {
         let (count, rounds) = (groups.len(), config.rounds.len());
         // Coarse crops are of smaller images, whose pixels are means of all that they cover.
         let side = (self.config.local_side as f64 / config.rounds[round]).round() as usize;
-        let other = (side != self.config.local_side).then(|| Dataset::new(&self.task.images, side));
+        let other = (side != self.config.local_side).then(|| Dataset::new(&self.task.images, side, 0.0));
         let dataset = other.as_ref().unwrap_or(&self.local);
         let moved = |labels: Vec<PseudoLabels>, from: &Dataset, to: &Dataset| match other {
             Some(_) => labels.iter().map(|labels| labels.to_dataset(from, to)).collect(),

@@ -74,7 +74,7 @@ fn what_cannot_be_measured_is_said() {
         (
             &[
                 "--case",
-                r#"{"op":{"WarpAugment":{"h":4194304,"w":4194304}},"inputs":[[1,3,7,9,1],[1,1048576,1,1,16]]}"#,
+                r#"{"op":{"WarpAugment":{"h":4194304,"w":4194304}},"inputs":[[1,3,7,9,1],[1,1048576,1,1,25]]}"#,
             ],
             "is more than any memory holds",
         ),

@@ -38,7 +38,7 @@ impl<'g> Sights<'g> {
 /// Points and scores, as [`crate::detect::Detector::detect`] finds them.
 pub fn detect<'g>(model: &Model, image: Value<'g>) -> Result<(Value<'g>, Value<'g>)> {
     let (graph, header, config) = (image.graph(), &model.header, &model.header.config);
-    let global = Frame::new(image, config.global_side);
+    let global = Frame::new(image, config.global_side, config.global_contrast);
     if header.kind == Kind::Joint {
         let (mut tape, shape) = (Tape::new(), [1, 1, Dataset::MULTIPLE, Dataset::MULTIPLE, 1]);
         let frame = tape.input("frame", shape);
@@ -52,7 +52,7 @@ pub fn detect<'g>(model: &Model, image: Value<'g>) -> Result<(Value<'g>, Value<'
         return Ok((coarse, scores));
     }
     graph.label("local");
-    let local = Frame::new(image, config.local_side);
+    let local = Frame::new(image, config.local_side, 0.0);
     let sights = look_closer(model, local, local.stored(coarse))?;
     Ok(settle(model, sights, local, config.crop.sharp()))
 }

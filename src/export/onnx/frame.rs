@@ -1,7 +1,8 @@
 //! Images of any size at a working resolution: what [`Dataset`] does, in ONNX's terms.
 
 use super::graph::{Attribute, Type, Value};
-use crate::learn::dataset::Dataset;
+use crate::data::gray::{CONTRAST_FLOOR, CONTRAST_LEAST, CONTRAST_RANGE};
+use crate::learn::dataset::{Dataset, contrast_radius};
 
 /// An image at a working resolution.
 #[derive(Clone, Copy)]
@@ -16,8 +17,8 @@ pub struct Frame<'g> {
 
 impl<'g> Frame<'g> {
     /// Scales `image: [1, 1, H, W]` so that its longer side has `side` pixels, as [`crate::learn::dataset::scaled`] and
-    /// [`crate::data::gray::GrayImage::resize_area`] do.
-    pub fn new(image: Value<'g>, side: usize) -> Self {
+    /// [`crate::data::gray::GrayImage::resize_area`] do, and takes local contrasts.
+    pub fn new(image: Value<'g>, side: usize, contrast: f64) -> Self {
         let original = image.extents(&[3, 2]);
         let longest = original.greatest(0);
         let size = ((original * (2 * side as i64) + longest) / (longest * 2)).max(1);
@@ -30,6 +31,8 @@ impl<'g> Frame<'g> {
         let pixels = resample(columns, width(original), width(size)).transpose(&[1, 0]);
         let one = graph.ints(&[1]);
         let pixels = pixels.with("Reshape", graph.concat(&[one, one, height(size), width(size)], 0));
+        let radius = contrast_radius(side, contrast) as i64;
+        let pixels = if contrast > 0.0 { local_contrast(pixels, radius) } else { pixels };
         Self { pixels, size, original }
     }
 
@@ -50,6 +53,24 @@ impl<'g> Frame<'g> {
     pub fn original(self, points: Value<'g>) -> Value<'g> {
         scale(points, self.size, self.original)
     }
+}
+
+/// As [`crate::data::gray::GrayImage::local_contrast`], of `[1, 1, height, width]`.
+fn local_contrast(pixels: Value, radius: i64) -> Value {
+    let graph = pixels.graph();
+    let mean = |x| graph.node("GlobalAveragePool", &[x], &[]);
+    let along = |x, kernel: [i64; 2]| {
+        let [h, w] = kernel.map(|extent| extent / 2);
+        let attributes = [("kernel_shape", Attribute::Ints(&kernel)), ("pads", Attribute::Ints(&[h, w, h, w]))];
+        graph.node("AveragePool", &[x], &attributes)
+    };
+    let around = |x| along(along(x, [1, 2 * radius + 1]), [2 * radius + 1, 1]);
+    let values = pixels - mean(pixels);
+    let squares = values.square();
+    let least = mean(squares).apply("Sqrt") * CONTRAST_FLOOR as f32 + CONTRAST_LEAST as f32;
+    let means = around(values);
+    let deviations = (around(squares) - means.square()).max(0.0).apply("Sqrt");
+    ((values - means) / (deviations + least) / CONTRAST_RANGE as f32 + 0.5).max(0.0).min(1.0)
 }
 
 /// Grey values as networks take them: see [`crate::kernel::warp`].

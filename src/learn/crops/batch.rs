@@ -47,7 +47,7 @@ impl Batch {
             let reach = config.jitter * config.side as f64;
             let centre = sample.point.map(|v| v + random.range(-reach, reach));
             let view = config.augment.view(&mut random, config.side, config.side, centre);
-            let row = config.augment.row(&mut random, sample.image, dataset.sizes[sample.image], view);
+            let row = config.augment.row(&mut random, dataset, sample.image, view, [config.side; 2]);
             let point = view.inverse(sample.point);
             let inside = point.iter().all(|&v| v > 1.0 && v < config.side as f64 - 2.0);
             self.table.extend(row.encode());

@@ -120,7 +120,7 @@ mod tests {
     fn what_is_frozen_is_the_average_and_stays() {
         let mut random = Stream::new(5, &[]);
         let mut image = || GrayImage::new(32, 32, (0..1024).map(|_| random.range(0.0, 1.0) as f32).collect()).unwrap();
-        let dataset = Dataset::new(&[image(), image()], 32);
+        let dataset = Dataset::new(&[image(), image()], 32, 0.0);
         let crop = CropConfig { side: 16, channels: vec![4, 8], ..CropConfig::default() };
         let label = |x: f64| PseudoLabels {
             points: vec![[x, 16.0]; 2],

@@ -74,7 +74,9 @@ impl<'a> JointTraining<'a> {
             let mut random = Stream::new(self.seed, &[6, step as u64, index as u64]);
             let image = if index == 0 { self.template } else { random.index(self.dataset.len()) };
             let view = self.view(&mut random, &self.config.augment, image, 0.05 * self.dataset.height as f64);
-            batch.table.extend(self.config.augment.row(&mut random, image, self.dataset.sizes[image], view).encode());
+            let size = [self.dataset.width, self.dataset.height];
+            let row = self.config.augment.row(&mut random, self.dataset, image, view, size);
+            batch.table.extend(row.encode());
             for labels in &self.labels {
                 let point: Point = view.inverse(labels.points[image]);
                 let (w, h) = (self.dataset.width as f64, self.dataset.height as f64);

@@ -75,9 +75,10 @@ impl Pairs {
             let mild = Augment { scale: 1.1, rotation: 8.0, ..config.augment };
             let whole = mild.view(&mut random, dataset.width, dataset.height, whole_centre);
             let patch = config.augment.view(&mut random, side, side, patch_centre);
-            let size = dataset.sizes[image];
-            self.tables[0].extend(mild.row(&mut random, image, size, whole).encode());
-            self.tables[1].extend(config.augment.row(&mut random, image, size, patch).encode());
+            let size = [dataset.width, dataset.height];
+            self.tables[0].extend(mild.row(&mut random, dataset, image, whole, size).encode());
+            let row = config.augment.row(&mut random, dataset, image, patch, [side; 2]);
+            self.tables[1].extend(row.encode());
 
             // Points of the patch that the image and the whole view both show; a few tries each, then weight 0.
             let inside = |[x, y]: Point, w: f64, h: f64| x > 2.0 && y > 2.0 && x < w - 3.0 && y < h - 3.0;
@@ -136,7 +137,7 @@ impl Matcher {
     pub fn template(&mut self, dataset: &Dataset, image: usize, points: &[Point], views: usize) -> Result<Features> {
         let (w, h) = (dataset.width, dataset.height);
         let mut sums = vec![vec![0.0f32; self.landmarks * self.config.embedding]; self.config.unet().heads.len()];
-        let augment = Augment { scale: 1.15, rotation: 8.0, noise: 0.0, blur: 0.0, ..Augment::default() };
+        let augment = Augment { scale: 1.15, rotation: 8.0, noise: 0.0, blur: 0.0, overlay: 0.0, ..Augment::default() };
         for index in 0..views.max(1) {
             let mut random = Stream::new(0, &[2, index as u64]);
             let [iw, ih] = dataset.sizes[image].map(|extent| (extent as f64 - 1.0) / 2.0);
@@ -144,7 +145,7 @@ impl Matcher {
                 (View::WHOLE, dataset.plain(image, View::WHOLE))
             } else {
                 let view = augment.view(&mut random, w, h, [iw, ih]);
-                (view, augment.row(&mut random, image, dataset.sizes[image], view))
+                (view, augment.row(&mut random, dataset, image, view, [w, h]))
             };
             let seen: Vec<Point> = points.iter().map(|&p| view.inverse(p)).collect();
             self.look(&row.encode())?;

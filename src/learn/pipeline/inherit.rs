@@ -15,8 +15,8 @@ use crate::model::{Kind, Model};
 fn that_matter(config: &Config, kind: Kind) -> Config {
     if kind == Kind::Match {
         // The matcher alone: what it proposes is made anew.
-        let Config { seed, global_side, ref matching, .. } = *config;
-        return Config { seed, global_side, matching: matching.clone(), ..Config::default() };
+        let Config { seed, global_side, global_contrast, ref matching, .. } = *config;
+        return Config { seed, global_side, global_contrast, matching: matching.clone(), ..Config::default() };
     }
     let Config { views, memory_mib, checkpoint_seconds, crop, joint, single, fuse, .. } = Config::default();
     let mut own = Config { views, memory_mib, checkpoint_seconds, ..config.clone() };
