@@ -19,7 +19,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// Version of the file's layout.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Largest weights file that is read, bytes.
 const MAX_BYTES: u64 = 1 << 30;

@@ -11,7 +11,7 @@ use crate::tape::Layout;
 
 /// A model of random numbers, none of them zero.
 pub fn model(kind: Kind, landmarks: usize, shape: bool) -> Model {
-    let mut config = Config { global_side: 70, global_contrast: 0.05, local_side: 100, views: 3, ..Config::default() };
+    let mut config = Config { global_side: 70, local_side: 100, views: 3, ..Config::default() };
     config.matching.channels = vec![4, 8, 8];
     config.matching.embedding = 6;
     (config.crop.side, config.crop.channels) = (16, vec![4, 8]);

@@ -67,7 +67,7 @@ impl Default for Augment {
             brightness: 0.1,
             noise: 0.04,
             blur: 1.0,
-            overlay: 0.0,
+            overlay: 0.3,
         }
     }
 }

@@ -75,7 +75,7 @@ impl Default for Config {
         Self {
             seed: 1,
             global_side: 240,
-            global_contrast: 0.0,
+            global_contrast: 0.05,
             local_side: 480,
             initial_labels: InitialLabels::Matched,
             views: 2,

@@ -47,7 +47,7 @@ impl Default for CropConfig {
             sigma: 1.5,
             jitter: 0.3,
             radius: 3,
-            augment: Augment { scale: 1.2, ..Augment::default() },
+            augment: Augment { overlay: 0.6, ..Augment::default() },
         }
     }
 }

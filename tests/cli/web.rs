@@ -55,9 +55,6 @@ fn the_page_detects_what_the_command_line_detects() {
     for kind in ["match", "joint", "single"] {
         compare(f, &format!("web-{kind}"), &f.weights(kind), &images[..3]);
     }
-    ok(f.train(
-        "web-shape",
-        &["--quiet", "--stages", "match,single", "--set", "shape.noise=0.02", "--set", "global_contrast=0.05"],
-    ));
+    ok(f.train("web-shape", &["--quiet", "--stages", "match,single", "--set", "shape.noise=0.02"]));
     compare(f, "web-shaped", &f.path("web-shape/single.safetensors"), &images[..3]);
 }
