@@ -158,7 +158,9 @@ fn weights() {
         let at = good.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
         [&good[..at], to.as_bytes(), &good[at + from.len()..]].concat()
     };
-    refused(detect("newer", &text("\\\"version\\\":3", "\\\"version\\\":9")), 3, &["newer: its layout has version 9"]);
+    let version = |number: u32| format!("\\\"version\\\":{number}");
+    let newer = text(&version(onemark::model::VERSION), &version(9));
+    refused(detect("newer", &newer), 3, &["newer: its layout has version 9"]);
     let twins = text("radius_styloid\\\"", "thumb_tip\\\"     ");
     refused(detect("twins", &twins), 3, &["twins: its landmark \"thumb_tip\" has no name or the name of another"]);
     let negative = text("\\\"spacing\\\":0.5", "\\\"spacing\\\":-12");
