@@ -48,8 +48,15 @@ pub struct Landmark {
 
 /// How far a position may be off to be right in the sense of [`Landmark::score`], as a share of the image's longer side.
 pub const TOLERANCE: f64 = 0.012;
-/// How often the deviation of a point whose heatmap is as sharp as its target fits in the tolerance.
-pub(crate) const SHARPEST: f64 = 2.0;
+
+/// How often the deviation of a point whose heatmap is as sharp as its target fits in the tolerance: twice as often in crops, whose
+/// pixels are half as wide.
+pub(crate) fn sharpest(kind: Kind) -> f64 {
+    match kind {
+        Kind::Match | Kind::Joint => 1.5,
+        Kind::Single | Kind::Fused => 3.0,
+    }
+}
 
 /// A model on a device.
 ///
@@ -171,21 +178,22 @@ impl Detector {
     /// it. `sharp` is the spread of a heatmap as sharp as its target.
     ///
     /// The score is that of a normal distribution whose variance is the geometric mean of what two witnesses say: the heatmap, that a
-    /// point is off by half of the tolerance where it is sharp and by more in proportion to its blur, and the other landmarks, of the
+    /// point is off by a share of the tolerance where it is sharp ([`sharpest`]) and by more in proportion to its blur, and the other landmarks, of the
     /// point as it was seen.
     fn settle(&self, sights: &[Sight], dataset: &Dataset, sharp: f64) -> Result<Vec<Landmark>> {
         let mut points: Vec<Point> = sights.iter().map(|sight| dataset.original(0, sight.point)).collect();
         let sharpness = |sight: &Sight| (sharp / sight.spread.hypot(sight.disagreement).max(1e-9)).min(1.0);
         let weights: Vec<f64> = sights.iter().map(sharpness).collect();
         // How often a deviation fits in the tolerance, squared.
-        let mut squares: Vec<f64> = weights.iter().map(|weight| (SHARPEST * weight).powi(2)).collect();
+        let sharpest = sharpest(self.model.header.kind);
+        let mut squares: Vec<f64> = weights.iter().map(|weight| (sharpest * weight).powi(2)).collect();
         if let Some(shape) = &self.model.shape {
             let settled = shape.settle(&points, &weights);
             points = settled.points;
             // Two landmarks have no arrangement.
             if points.len() > 2 {
                 let tolerance = TOLERANCE / self.model.header.config.shape.noise;
-                let both = |(weight, deviation): (&f64, f64)| SHARPEST * weight * tolerance / deviation;
+                let both = |(weight, deviation): (&f64, f64)| sharpest * weight * tolerance / deviation;
                 squares = weights.iter().zip(settled.deviation).map(both).collect();
             }
         }

@@ -14,7 +14,7 @@
 
 use crate::data::files::write_atomic;
 use crate::data::gray::{CONTRAST_FLOOR, CONTRAST_LEAST, CONTRAST_RANGE};
-use crate::detect::{SHARPEST, TOLERANCE};
+use crate::detect::{TOLERANCE, sharpest};
 use crate::gpu::{Choice, shaders};
 use crate::kernel::Operand;
 use crate::learn::crops::VIEWS;
@@ -203,7 +203,7 @@ fn description(model: &Model) -> Value {
         "multiple": Dataset::MULTIPLE,
         "global_contrast": { "share": config.global_contrast, "range": CONTRAST_RANGE, "floor": CONTRAST_FLOOR, "least": CONTRAST_LEAST },
         "views": VIEWS[..config.views],
-        "sharpest": SHARPEST,
+        "sharpest": sharpest(header.kind),
         "match": { "sharp": SHARP, "outside": OUTSIDE },
         "crop": { "side": config.crop.side, "sharp": config.crop.sharp() },
         "joint": { "sharp": config.joint.sharp() },

@@ -7,7 +7,7 @@ use super::frame::{Frame, normalise};
 use super::graph::{Attribute, Type, Value};
 use super::program::{Maps, translate};
 use crate::Result;
-use crate::detect::{SHARPEST, TOLERANCE};
+use crate::detect::{TOLERANCE, sharpest};
 use crate::learn::augment::View;
 use crate::learn::crops::VIEWS;
 use crate::learn::dataset::Dataset;
@@ -152,7 +152,7 @@ fn settle<'g>(model: &Model, sights: Sights<'g>, frame: Frame<'g>, sharp: f64) -
     let points = frame.original(sights.points);
     let blur = (sights.spreads.square() + sights.disagreements.square()).apply("Sqrt").max(1e-9);
     let weights = (graph.floats(&[1, 1], &[sharp as f32]) / blur).min(1.0);
-    let own = weights * SHARPEST as f32;
+    let own = weights * sharpest(model.header.kind) as f32;
     let (points, squares) = match &model.shape {
         Some(shape) => {
             let (settled, deviations) = arrangement::settle(shape, points, weights);
