@@ -42,7 +42,7 @@ pub struct Landmark {
     /// Position in pixels of the image: x to the right and y down, pixel centres at integers. Always inside the image.
     pub point: Point,
     /// The estimated probability that the position is within [`TOLERANCE`] of where the landmark belongs: high where the heatmap
-    /// is sharp, all views agree, and so do the other landmarks. No truth was read for it.
+    /// is sharp, all views agree, and so do the other landmarks. It is computed without labels.
     pub score: f64,
 }
 
@@ -50,7 +50,7 @@ pub struct Landmark {
 pub const TOLERANCE: f64 = 0.012;
 
 /// How often the deviation of a point whose heatmap is as sharp as its target fits in the tolerance: twice as often in crops, whose
-/// pixels are half as wide.
+/// pixels are by default half as wide. Chosen by calibration on a training set (`docs/rejected.md`).
 pub(crate) fn sharpest(kind: Kind) -> f64 {
     match kind {
         Kind::Match | Kind::Joint => 1.5,
@@ -178,8 +178,8 @@ impl Detector {
     /// it. `sharp` is the spread of a heatmap as sharp as its target.
     ///
     /// The score is that of a normal distribution whose variance is the geometric mean of what two witnesses say: the heatmap, that a
-    /// point is off by a share of the tolerance where it is sharp ([`sharpest`]) and by more in proportion to its blur, and the other landmarks, of the
-    /// point as it was seen.
+    /// point is off by a share of the tolerance where it is sharp ([`sharpest`]) and by more in proportion to its blur, and the other
+    /// landmarks, of the point as it was seen. Scores of what was found coarsely are not read.
     fn settle(&self, sights: &[Sight], dataset: &Dataset, sharp: f64) -> Result<Vec<Landmark>> {
         let mut points: Vec<Point> = sights.iter().map(|sight| dataset.original(0, sight.point)).collect();
         let sharpness = |sight: &Sight| (sharp / sight.spread.hypot(sight.disagreement).max(1e-9)).min(1.0);

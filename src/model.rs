@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-/// Version of the file's layout.
+/// Version of the file's layout, and of the defaults of settings that it may leave out.
 pub const VERSION: u32 = 4;
 
 /// Largest weights file that is read, bytes.

@@ -53,7 +53,7 @@ pub struct Augment {
     pub noise: f64,
     /// Distance of the blur's taps in pixels, at most; half of the views stay sharp.
     pub blur: f64,
-    /// Weight, at most, of another image that shines through, somewhere, as films show what lies behind.
+    /// Weight, at most, of a second stored image, at a random place, that is added to a view as a film also shows what lies behind.
     pub overlay: f64,
 }
 

@@ -59,6 +59,7 @@ const scenarios = {
     assert(await page.getByText('Names cannot be changed').isVisible());
     await press(page, 'PageDown');
     await said(page, /p1\.png: 4 of 4/);
+    await drawn(page);
     // What is typed counts before it is entered, and is none of the next image's.
     const typed = await page.inputValue('#x');
     await page.fill('#x', '5');
@@ -67,6 +68,7 @@ const scenarios = {
     await said(page, /p2\.png: 4 of 4/);
     await press(page, 'PageUp');
     await said(page, /p1\.png: 4 of 4/);
+    await drawn(page);
     assert.equal(await page.inputValue('#x'), typed);
     // Of another point, a drag that is taken back.
     await press(page, 'n');
