@@ -287,7 +287,8 @@ fn gates(stage: &str, gates: &Gates) -> Result<(), Fault> {
     real(&key("shape"), gates.shape, 0.0..=100.0)?;
     real(&key("step_start"), gates.step_start, 0.0..=100.0)?;
     real(&key("step_end"), gates.step_end, 0.0..=100.0)?;
-    real(&key("blend"), gates.blend, 0.0..=1.0)
+    real(&key("blend"), gates.blend, 0.0..=1.0)?;
+    real(&key("anchor"), gates.anchor, 0.0..=1.0)
 }
 
 #[cfg(test)]

@@ -18,11 +18,14 @@ pub struct Gates {
     pub step_end: f64,
     /// How far a label moves towards the new position.
     pub blend: f64,
+    /// How much of what the model misses the template's annotation by is taken off every new position: labels must not drift from
+    /// what was annotated.
+    pub anchor: f64,
 }
 
 impl Default for Gates {
     fn default() -> Self {
-        Self { spread: 0.06, shape: 0.5, step_start: 0.25, step_end: 0.1, blend: 0.5 }
+        Self { spread: 0.06, shape: 0.5, step_start: 0.25, step_end: 0.1, blend: 0.5, anchor: 1.0 }
     }
 }
 
