@@ -118,7 +118,8 @@ impl PseudoLabels {
         }
     }
 
-    /// Updates every label but the template's by what the model sees in two views. `progress` in [0, 1] shrinks the step cap.
+    /// Updates every label but the template's by what the model sees in two views of each image, less what it misses the template's
+    /// annotation by. `progress` in [0, 1] shrinks the step cap.
     pub fn update(
         &mut self,
         template: usize,
