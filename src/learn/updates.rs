@@ -25,7 +25,7 @@ pub struct Gates {
 
 impl Default for Gates {
     fn default() -> Self {
-        Self { spread: 0.06, shape: 0.5, step_start: 0.25, step_end: 0.1, blend: 0.5, anchor: 1.0 }
+        Self { spread: 0.06, shape: 0.5, step_start: 0.25, step_end: 0.1, blend: 0.5, anchor: 0.25 }
     }
 }
 
