@@ -183,6 +183,16 @@ impl Model {
         Self::parse(path, &read_capped(path, MAX_BYTES)?)
     }
 
+    /// Whether a file says that it has the layout of another version of this program.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read.
+    pub(crate) fn is_of_another_layout(path: &Path) -> Result<bool> {
+        let bytes = read_capped(path, MAX_BYTES)?;
+        let metadata = SafeTensors::read_metadata(&bytes).ok().and_then(|(_, metadata)| metadata.metadata().clone());
+        Ok(metadata.and_then(|map| version(map.get("onemark")?)).is_some_and(|found| found != u64::from(VERSION)))
+    }
+
     /// As [`Model::read`], of a file that is in memory.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         Self::parse(Path::new("weights in memory"), bytes)
@@ -207,15 +217,18 @@ impl Model {
             .as_ref()
             .and_then(|map| map.get("onemark"))
             .ok_or_else(|| refuse("a safetensors file of another program: it has no `onemark` header".into()))?;
-        let version = serde_json::from_str::<serde_json::Value>(text).ok().and_then(|v| v["version"].as_u64());
-        if version != Some(VERSION.into()) {
-            let found = version.map_or("none".into(), |v| v.to_string());
+        let found = version(text);
+        if found != Some(VERSION.into()) {
+            let found = found.map_or("none".into(), |v| v.to_string());
             return Err(refuse(format!("its layout has version {found}, this program reads {VERSION}; train again")));
         }
         let header: Header =
             serde_json::from_str(text).map_err(|e| refuse(format!("its header cannot be read: {e}; train again")))?;
         if header.landmarks.is_empty() || header.landmarks.len() > 10_000 {
             return Err(refuse(format!("it names {} landmarks", header.landmarks.len())));
+        }
+        if header.images < 2 {
+            return Err(refuse(format!("it says that {} images trained it; train again", header.images)));
         }
         let mut names = HashSet::new();
         if let Some(name) = header.landmarks.iter().find(|name| name.is_empty() || !names.insert(name.as_str())) {
@@ -285,6 +298,11 @@ impl Model {
         }
         Ok(Self { shape, matching, net, template: TemplateFeatures { points, features }, header })
     }
+}
+
+/// The version of the layout that a header's text says.
+fn version(header: &str) -> Option<u64> {
+    serde_json::from_str::<serde_json::Value>(header).ok()?["version"].as_u64()
 }
 
 /// What stands between a header's other members and its checksum.

@@ -9,12 +9,12 @@ use super::outputs::keep_inputs;
 use super::pages;
 use super::progress::watch_interrupts;
 use super::pseudo_labels;
-use super::run_info::RunInfo;
+use super::run_info::{RunImage, RunInfo};
 use crate::data::files::write_atomic;
 use crate::data::images::Image;
 use crate::data::inputs::expand_inputs;
 use crate::data::labels::formats::{Images, refuse_existing};
-use crate::data::labels::{Labels, scale_spacing};
+use crate::data::labels::{LabelRow, Labels, same_shape, scale_spacing};
 use crate::eval::{Options, Spacing};
 use crate::learn::checkpoint::{CONFIG, RunDir};
 use crate::learn::pipeline::Observer;
@@ -98,7 +98,10 @@ fn compare(
     let start = Instant::now();
     let to = RunDir::create(out)?;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut known = compute.read_labels(truth_path, &Images::of_files(&paths), length.spacing)?.select(&info.landmarks);
+    // The ends of a ruler need not be trained landmarks.
+    let ruler: Vec<String> = length.ruler().into_iter().filter(|name| !info.landmarks.contains(name)).collect();
+    let mut known = compute.read_labels(truth_path, &Images::of_files(&paths), length.spacing)?;
+    known = known.select(&[&info.landmarks[..], &ruler].concat());
     let lacks: Vec<&str> =
         info.landmarks.iter().filter(|name| !known.names.contains(name)).map(String::as_str).collect();
     if !lacks.is_empty() {
@@ -123,7 +126,7 @@ fn compare(
     }
 
     let spacing = length.spacing(&Labels::default(), &truth, |text| compute.note(text));
-    let options = Options { spacing, truth_path: truth_path.into(), ..Options::default() };
+    let options = Options { spacing, skip: ruler, truth_path: truth_path.into(), ..Options::default() };
     let template = info.images.iter().find(|image| image.name == info.template);
     let template = template.ok_or_else(|| Error::input(run.file(RunInfo::FILE), "does not list its own template"))?;
     let size = (template.width as f64, template.height as f64);
@@ -133,9 +136,6 @@ fn compare(
     let seconds = start.elapsed().as_secs_f64();
     let mut summary = Summary::new(&contenders, info.landmarks.len(), device, seconds, &seesaws);
 
-    for contender in &contenders {
-        contender.detections.write(to.file(&format!("{}.csv", contender.name)))?;
-    }
     let mut report = Report {
         title: format!("onemark compare: {} images, template {}", images.len(), info.template),
         conclusion: conclusion(&contenders),
@@ -161,10 +161,27 @@ fn compare(
     };
     let native = info.images.iter().map(|image| image.width.max(image.height)).max().unwrap_or(1);
     pages::add_training(&mut report, &run, native, unit)?;
+    let shape = |image: &RunImage| (image.width as f64, image.height as f64);
+    let trained = |row: &LabelRow| info.images.iter().find(|image| image.name == row.image).map(shape);
+    known.rows.retain(|row| {
+        let fits = trained(row).is_none_or(|size| same_shape(row.size(), size));
+        if !fits {
+            compute.note(format!(
+                "{}: {:?} was trained on in another shape; the errors of pseudo-labels are without it",
+                truth_path.display(),
+                row.image
+            ));
+        }
+        fits
+    });
     pseudo_labels::add_errors(&mut report, &run, &info, &known, &options)?;
     summary.pseudo_labels = LabelErrors::of(&report);
     if let Some(best) = contenders.last() {
         pages::add_gallery(&mut report, best, &images, &truth, 6);
+    }
+    // What cannot be put together has left nothing that the next try would have to spare.
+    for contender in &contenders {
+        contender.detections.write(to.file(&format!("{}.csv", contender.name)))?;
     }
     pages::write(&to, &report)?;
     let json = serde_json::to_vec_pretty(&summary).expect("a summary is JSON");

@@ -52,7 +52,8 @@ pub struct Contender {
     pub matcher_parameters: usize,
     /// Bytes of the largest arena among its detection programs.
     pub arena_bytes: u64,
-    /// Milliseconds to detect all landmarks in one image; the first, which plans the programs, is left out.
+    /// Milliseconds to detect all landmarks in one image; of another size than the image before, for which programs may have to be
+    /// planned first, it counts only where there is no other.
     pub ms_per_image: f64,
 }
 
@@ -157,12 +158,15 @@ fn detect(
 ) -> Result<(Labels, f64)> {
     let names = detector.model().header.landmarks.clone();
     let mut rows = Vec::new();
-    let mut timed = 0.0;
+    let (mut seconds, mut timed) = (0.0, 0);
+    let mut known = None; // the size that programs are planned for
     for (index, named) in images.iter().enumerate() {
         let start = Instant::now();
         let found = detector.detect(&named.image)?;
-        if index > 0 || images.len() == 1 {
-            timed += start.elapsed().as_secs_f64();
+        let size = [named.image.width, named.image.height];
+        if known.replace(size) == Some(size) || index + 1 == images.len() && timed == 0 {
+            seconds += start.elapsed().as_secs_f64();
+            timed += 1;
         }
         rows.push(named.row(&found));
         observer.progress(Progress { stage, done: index + 1, total: images.len(), loss: None });
@@ -170,7 +174,7 @@ fn detect(
             return Err(Error::Interrupted);
         }
     }
-    Ok((Labels { names, rows }, 1e3 * timed / images.len().saturating_sub(1).max(1) as f64))
+    Ok((Labels { names, rows }, 1e3 * seconds / f64::from(timed.max(1))))
 }
 
 /// The template's coordinates, scaled to each image: the baseline that looks at nothing.

@@ -154,7 +154,7 @@ pub fn demo(out: &Path, device: &Device, seed: u64, observer: &mut dyn Observer)
         return Err(Error::input(out, "holds another run; give another --out"));
     }
     let names: Vec<String> = train.labels.rows.iter().map(|row| row.image.clone()).collect();
-    let info = RunInfo::new(&task, &names);
+    let info = RunInfo::new(&task, &names, &Kind::ALL);
     info.check(&run)?;
     info.write(&run, &config)?;
     write_test(&run, &test, &train.labels)?;

@@ -8,7 +8,7 @@ use crate::data::gray::GrayImage;
 use crate::data::images::{Image, check_file, read_gray, read_image, write_png_rgb};
 use crate::data::inputs::expand_inputs;
 use crate::data::labels::formats::{self, Format};
-use crate::data::labels::{LabelRow, scale_point};
+use crate::data::labels::{LabelRow, Labels, scale_point};
 use crate::detect::{Detector, Landmark};
 use crate::kernel::Element;
 use crate::learn::pipeline::Progress;
@@ -37,7 +37,8 @@ pub struct Args {
     /// Weights that `onemark train` wrote.
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
-    /// Where the landmarks go. A file is replaced if it is there, those of a folder only with --resume.
+    /// Where the landmarks go. A .csv or .json of detections is replaced if it is there; no other file is, nor one with points that a
+    /// person placed.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Format of FILE, where its ending does not tell; `onemark convert --help` describes them.
@@ -83,6 +84,8 @@ fn listed(images: &[String]) -> Result<Vec<String>> {
 
 /// Longer side of a picture, at most.
 const OVERLAY_SIDE: usize = 1200;
+/// The mean score of an image below which something is wrong with all of it.
+const DOUBTFUL: f64 = 0.4;
 /// Images that are read side by side, before they are looked at one by one.
 const READ_AHEAD: usize = 4;
 
@@ -141,8 +144,10 @@ fn detect(args: &Args) -> Result<u8> {
     keep_inputs(files.iter().chain([&rows]).chain(pictures), jobs.iter().map(|job| &job.path).chain([&args.weights]))?;
     // Without rows to go on with, --resume would begin anew.
     let replaces = if args.resume { rows.is_file() } else { files == [args.out.clone()] };
-    if !replaces {
+    if !replaces || !direct && !args.resume {
         formats::refuse_existing(&files)?;
+    } else if !args.resume && rows.is_file() {
+        refuse_corrected(&rows)?;
     }
     let mut sheet = Sheet::new(&rows, &args.weights, args.min_score, &model.header.landmarks)?;
     if args.resume {
@@ -189,6 +194,15 @@ fn detect(args: &Args) -> Result<u8> {
         left_out,
         seconds: start.elapsed().as_secs_f64(),
     };
+    let doubtful: Vec<&LabelRow> = found.rows.iter().filter(|row| mean_score(row) < DOUBTFUL).collect();
+    if let Some(row) = doubtful.first() {
+        args.compute.note(format!(
+            "{} of {} images have a mean score below {DOUBTFUL}, such as {}: turned, mirrored, or not what the weights know?",
+            doubtful.len(),
+            found.rows.len(),
+            row.image
+        ));
+    }
     if args.compute.json {
         super::print_json(&summary)?;
     } else {
@@ -200,6 +214,11 @@ fn detect(args: &Args) -> Result<u8> {
         }
     }
     Ok(if summary.failed.is_empty() { 0 } else { 3 })
+}
+
+fn mean_score(row: &LabelRow) -> f64 {
+    let (n, sum) = row.scores.iter().flatten().fold((0, 0.0), |(n, sum), score| (n + 1, sum + score));
+    sum / f64::from(n)
 }
 
 /// Draws the pictures that images with a row lack.
@@ -259,6 +278,27 @@ fn beside(out: &Path) -> PathBuf {
     let mut name = out.components().as_path().to_path_buf().into_os_string(); // without a slash at the end
     name.push(".resume.csv");
     name.into()
+}
+
+/// Detections may be replaced, not what a person placed.
+fn refuse_corrected(file: &Path) -> Result<()> {
+    let remedy = "would be lost; move the file, or write into another --out";
+    let labels = Labels::read(file).map_err(|e| {
+        Error::input(file, format!("is there already, holds other things than landmarks ({e}), and {remedy}"))
+    })?;
+    let placed = |row: &&LabelRow| {
+        row.points
+            .iter()
+            .enumerate()
+            .any(|(k, point)| point.is_some() && row.scores.get(k).copied().flatten().is_none())
+    };
+    match labels.rows.iter().find(placed) {
+        Some(row) => {
+            let cause = format!("holds points without a score, which a person placed, and {remedy}");
+            Err(Error::input_at(file, format!("image {:?}", row.image), cause))
+        }
+        None => Ok(()),
+    }
 }
 
 /// What would only fail after the first image.

@@ -51,6 +51,14 @@ pub struct Length {
 }
 
 impl Length {
+    /// The landmarks between which a known length lies.
+    pub fn ruler(&self) -> Vec<String> {
+        match &self.spacing_from {
+            Some(Spacing::Between { a, b, .. }) => vec![a.clone(), b.clone()],
+            _ => vec![],
+        }
+    }
+
     /// What was asked for, else what the files state for every image, else pixels; notes what contradicts it.
     pub fn spacing(self, pred: &Labels, truth: &Labels, note: impl Fn(String)) -> Spacing {
         let images = stated_spacings(pred, truth);

@@ -8,7 +8,7 @@ use crate::data::files::write_atomic;
 use crate::data::gray::GrayImage;
 use crate::kernel::Element;
 use crate::learn::checkpoint::{CONFIG, RunDir};
-use crate::learn::config::Config;
+use crate::learn::dataset::Dataset;
 use crate::learn::pipeline::weights_file;
 use crate::model::{Kind, Model};
 use crate::profile::plan::{chart, table};
@@ -149,14 +149,18 @@ pub fn weights_programs(path: &Path) -> Result<Programs> {
 /// The training programs of a run and the fused model's detection, all landmarks at once.
 fn run_programs(path: &Path) -> Result<Programs> {
     let (dir, info) = (RunDir::open(path), RunInfo::read(path)?);
-    let config = config::read(&dir.file(CONFIG))?;
-    let image = info.images.first().ok_or_else(|| Error::input(path, "a run without images"))?;
-    let scale = config.local_side as f64 / image.width.max(image.height) as f64;
+    if info.images.is_empty() {
+        return Err(Error::input(path, "a run without images"));
+    }
+    // As it trains: at the resolutions that fit its images, in a frame that all fit in.
+    let sizes: Vec<[usize; 2]> = info.images.iter().map(|image| [image.width, image.height]).collect();
+    let config = config::read(&dir.file(CONFIG))?.fit_to(&sizes);
+    let local = Dataset::blank(&sizes, config.local_side);
     let settings = Settings {
         landmarks: info.landmarks.len(),
         batch: None,
         images: info.images.len(),
-        size: [image.width, image.height].map(|extent| ((extent as f64 * scale).round() as usize).max(1)),
+        size: [local.width, local.height],
         model: None,
         config,
     };
@@ -232,8 +236,12 @@ fn describe_run(path: &Path) -> Result<Run> {
     let mut checkpoint = None;
     for kind in Kind::ALL {
         let stand = dir.checkpoint(kind.name())?;
-        checkpoint =
-            checkpoint.or(stand.map(|c| Stand { steps: steps(&config, kind), stage: c.stage, at: c.at, step: c.step }));
+        checkpoint = checkpoint.or(stand.map(|c| Stand {
+            steps: config.snapshots(kind).steps,
+            stage: c.stage,
+            at: c.at,
+            step: c.step,
+        }));
     }
     Ok(Run {
         run: path.into(),
@@ -246,15 +254,6 @@ fn describe_run(path: &Path) -> Result<Run> {
         weights,
         checkpoint,
     })
-}
-
-fn steps(config: &Config, kind: Kind) -> usize {
-    match kind {
-        Kind::Match => config.matching.steps,
-        Kind::Joint => config.joint.steps,
-        Kind::Single => config.single.steps,
-        Kind::Fused => config.fuse.steps,
-    }
 }
 
 impl Run {

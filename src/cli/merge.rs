@@ -5,7 +5,7 @@ use crate::data::files::{read_capped, write_atomic};
 use crate::learn::checkpoint::{CONFIG, MAX_BYTES, RunDir};
 use crate::learn::dataset::Dataset;
 use crate::learn::pipeline::{PROPOSALS, log_file, weights_file};
-use crate::learn::rounds::{Part, Rounds, is_part_of, round_file};
+use crate::learn::rounds::{Part, Rounds, is_part_of, parts_among, round_file};
 use crate::model::{Kind, Model};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -75,9 +75,22 @@ pub fn run(args: Args) -> Result<u8> {
             let bytes = read_capped(from.file(name), MAX_BYTES)?;
             serde_json::from_slice::<Part>(&bytes)
                 .map_err(|e| Error::input(from.file(name), format!("damaged: {e}; train this part again")))?;
+            let there = match begun && run.has(name) {
+                true => Some(read_capped(run.file(name), MAX_BYTES)?),
+                false => None,
+            };
+            if files.get(name).or(there.as_ref()).is_some_and(|other| *other != bytes) {
+                let cause = "another folder has a part of this name with another content; delete one of the two";
+                return Err(Error::input(from.file(name), cause));
+            }
             files.insert(name.clone(), bytes);
         }
     }
+    let held = if begun { run.names()? } else { vec![] };
+    parts_among(held.iter().chain(files.keys()), round, k).map_err(|(name, cause)| {
+        let from = args.parts.iter().chain([&args.out]).map(|folder| folder.join(&name)).find(|path| path.is_file());
+        Error::input(from.unwrap_or_else(|| name.into()), cause)
+    })?;
     let to = RunDir::create(&args.out)?;
     let last = files.remove_entry(RunInfo::FILE); // with it the folder is a run
     for (name, bytes) in files.into_iter().chain(last) {

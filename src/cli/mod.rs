@@ -48,7 +48,7 @@ use std::time::Duration;
 
 /// Anatomical landmark detection from one annotated image.
 #[derive(Parser)]
-#[command(version, propagate_version = true, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = "Exit codes: 0 done, 2 usage, 3 bad input, 4 no device, 5 device lost, \
                         6 verification failed, 7 interrupted and resumable.")]
 pub struct Cli {

@@ -98,20 +98,24 @@ fn updates(log: &StageLog, unit: impl Fn(usize) -> Option<f64>) -> PseudoLabels 
     }
 }
 
-/// An overlay of a row of labels on its image, small enough for a page.
-pub fn picture(named: &Named, names: &[String], row: &LabelRow, truth: Option<&LabelRow>) -> GalleryItem {
+/// An overlay of a row of labels on its image, small enough for a page. The truth may have other landmarks, in another order.
+pub fn picture(named: &Named, names: &[String], row: &LabelRow, truth: Option<(&[String], &LabelRow)>) -> GalleryItem {
     let long = named.image.width.max(named.image.height);
     let scale = (PICTURE_SIDE as f64 / long as f64).min(1.0);
     let size = |extent: usize| ((extent as f64 * scale).round() as usize).max(1);
     let image = named.image.resize_area(size(named.image.width), size(named.image.height));
-    let (from, to) = ((f64::from(row.width), f64::from(row.height)), (image.width as f64, image.height as f64));
-    let truth_size = |t: &LabelRow| (f64::from(t.width), f64::from(t.height));
+    let (from, to) = (row.size(), (image.width as f64, image.height as f64));
+    let true_point = |name: &String| {
+        let (names, row) = truth?;
+        let k = names.iter().position(|other| other == name)?;
+        Some(scale_point(row.points[k]?, row.size(), to))
+    };
     let point = |k: usize, name: &String| {
         Some(OverlayPoint {
             name: name.clone(),
             xy: scale_point(row.points[k]?, from, to),
             score: row.scores.get(k).copied().flatten(),
-            truth: truth.and_then(|t| t.points.get(k).copied().flatten().map(|p| scale_point(p, truth_size(t), to))),
+            truth: true_point(name),
         })
     };
     let points: Vec<OverlayPoint> = names.iter().enumerate().filter_map(|(k, name)| point(k, name)).collect();
@@ -137,7 +141,8 @@ pub fn add_gallery(report: &mut Report, best: &Contender, images: &[Named], trut
         let (error, name) = order[rank * (order.len() - 1) / count.saturating_sub(1).max(1)];
         let Some(named) = images.iter().find(|named| named.name == name) else { continue };
         let Some(row) = best.detections.row(name) else { continue };
-        let mut item = picture(named, &best.detections.names, row, truth.row(name));
+        let known = truth.row(name).map(|row| (&truth.names[..], row));
+        let mut item = picture(named, &best.detections.names, row, known);
         item.caption = format!("{}, mean error {error:.2} {} ({})", item.caption, report.unit, best.name);
         report.gallery.push(item);
     }

@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(value_enum)]
     what: What,
     /// Weights that detect, instead of a fused model of the settings; with them their settings and landmarks.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["landmarks", "config"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["landmarks", "batch", "config", "set", "seed"])]
     weights: Option<PathBuf>,
     /// Landmarks.
     #[arg(long, value_name = "K", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=1000))]

@@ -47,6 +47,8 @@ pub struct Meter {
     /// When the stage began, and with how much done: what a resumed stage had done says nothing of its pace.
     start: (Instant, usize),
     shown: Instant,
+    /// When something was last done: the next stage begins there.
+    last: Instant,
     /// A redrawn line waits for its end.
     open: bool,
 }
@@ -55,7 +57,7 @@ impl Meter {
     pub fn new(form: Option<Form>) -> Self {
         let now = Instant::now();
         let terminal = form == Some(Form::Text) && std::io::stderr().is_terminal();
-        Self { form, terminal, stage: String::new(), done: 0, start: (now, 0), shown: now, open: false }
+        Self { form, terminal, stage: String::new(), done: 0, start: (now, 0), shown: now, last: now, open: false }
     }
 
     /// Shows how far a stage is, not too often.
@@ -65,10 +67,11 @@ impl Meter {
         if stage != self.stage || done < self.done {
             self.close();
             self.stage = stage.into();
-            self.start = (Instant::now(), done.saturating_sub(1));
+            self.start = (self.last, done.saturating_sub(1));
             self.shown = Instant::now();
         }
         self.done = done;
+        self.last = Instant::now();
         let pause = match form {
             Form::Json => Duration::from_secs(1),
             Form::Text if self.terminal => Duration::from_millis(100),

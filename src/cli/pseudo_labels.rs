@@ -25,6 +25,8 @@ pub fn add_errors(report: &mut Report, run: &RunDir, info: &RunInfo, truth: &Lab
     }
     let truth = Labels { names: truth.names.clone(), rows };
     let errors = |point: Place| Ok(error_grid(&labels(info, point), &truth, options)?.r);
+    // The columns of errors.
+    let names: Vec<&String> = truth.names.iter().filter(|name| !options.skip.contains(name)).collect();
 
     let config = Model::read(&run.file(&weights_file(Kind::Match)))?.header.config;
     let (images, landmarks) = (info.images.len(), info.landmarks.len());
@@ -43,7 +45,7 @@ pub fn add_errors(report: &mut Report, run: &RunDir, info: &RunInfo, truth: &Lab
         let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == trajectories.stage) else { continue };
         for (step, errors) in along(run, kind, info, &errors)? {
             for (k, trajectory) in trajectories.landmarks.iter_mut().enumerate() {
-                let column = truth.names.iter().position(|name| *name == info.landmarks[k]);
+                let column = names.iter().position(|&name| *name == info.landmarks[k]);
                 trajectory.error.extend(column.map(|column| (step, mean(errors.iter().map(|row| &row[column])))));
             }
         }
@@ -57,8 +59,8 @@ pub fn add_errors(report: &mut Report, run: &RunDir, info: &RunInfo, truth: &Lab
     let mut trust = Vec::new();
     for (row, errors) in truth.rows.iter().zip(&last_errors) {
         let image = info.images.iter().position(|i| i.name == row.image);
-        for (name, error) in truth.names.iter().zip(errors) {
-            let k = info.landmarks.iter().position(|landmark| landmark == name);
+        for (name, error) in names.iter().zip(errors) {
+            let k = info.landmarks.iter().position(|landmark| landmark == *name);
             trust.extend(image.zip(k).zip(*error).map(|((image, k), error)| (last[k].weights[image], error)));
         }
     }

@@ -6,6 +6,7 @@ use crate::data::labels::{MAX_FILE_BYTES, Point};
 use crate::learn::checkpoint::RunDir;
 use crate::learn::config::Config;
 use crate::learn::pipeline::Task;
+use crate::model::Kind;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,9 @@ pub struct RunInfo {
     pub onemark: String,
     /// The command line that began the run.
     pub command: Vec<String>,
+    /// The stages that were asked for, of all calls.
+    #[serde(default)]
+    pub stages: Vec<Kind>,
     /// Landmark names.
     pub landmarks: Vec<String>,
     /// File name of the annotated image.
@@ -47,8 +51,8 @@ impl RunInfo {
     /// The file in a run's folder.
     pub const FILE: &str = "run.json";
 
-    /// Describes a task; `names` are its images' file names.
-    pub fn new(task: &Task, names: &[String]) -> Self {
+    /// Describes a task, of which some stages are asked for; `names` are its images' file names.
+    pub fn new(task: &Task, names: &[String], stages: &[Kind]) -> Self {
         let image = |(image, name): (&GrayImage, &String)| RunImage {
             name: name.clone(),
             width: image.width,
@@ -58,12 +62,18 @@ impl RunInfo {
         Self {
             onemark: env!("CARGO_PKG_VERSION").into(),
             command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+            stages: stages.into(),
             landmarks: task.landmarks.clone(),
             template: task.template_name.clone(),
             annotation: task.annotation.clone(),
             spacing: task.spacing,
             images: task.images.par_iter().zip(names).map(image).collect(),
         }
+    }
+
+    /// The command line that began the run, in one line.
+    pub fn command_line(&self) -> String {
+        std::iter::once("onemark").chain(self.command.iter().skip(1).map(String::as_str)).collect::<Vec<_>>().join(" ")
     }
 
     /// Whether a folder holds no run yet, or this one.
@@ -83,13 +93,19 @@ impl RunInfo {
         }
     }
 
-    /// Begins the run in a folder, unless it was begun before.
+    /// Begins the run in a folder; one that was begun before is asked for these stages, too.
     pub fn write(&self, run: &RunDir, config: &Config) -> Result<()> {
-        if run.has(Self::FILE) {
+        if !run.has(Self::FILE) {
+            run.set_config(config)?;
+            return run.write_json(Self::FILE, self);
+        }
+        let mut before = Self::load(run)?;
+        let more: Vec<Kind> = self.stages.iter().copied().filter(|kind| !before.stages.contains(kind)).collect();
+        if more.is_empty() {
             return Ok(());
         }
-        run.set_config(config)?;
-        run.write_json(Self::FILE, self)
+        before.stages.extend(more);
+        run.write_json(Self::FILE, &before)
     }
 
     /// The description of the run in a folder.

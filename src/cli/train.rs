@@ -42,8 +42,9 @@ pub struct Args {
     #[command(flatten)]
     settings: config::Settings,
     /// What to train. `joint` is a baseline that only comparisons need; it can be left out, or added later with --resume.
-    #[arg(long, value_name = "STAGE,..", value_delimiter = ',', default_value = "match,joint,single,fuse")]
-    stages: Vec<Stage>,
+    /// [default: match,joint,single,fuse; with --resume, what the run was asked for]
+    #[arg(long, value_name = "STAGE,..", value_delimiter = ',')]
+    stages: Option<Vec<Stage>>,
     /// Train single models of these landmarks alone, counted from 0, and leave them as a part that `onemark merge` puts beside
     /// others; with --resume on a run that has its `match` stage.
     #[arg(long, value_name = "FIRST..END", value_parser = part, requires = "resume", conflicts_with = "stages")]
@@ -100,9 +101,18 @@ pub fn run(args: Args) -> Result<u8> {
 
 fn train(args: &Args) -> Result<u8> {
     let start = Instant::now();
-    let kinds: Vec<Kind> = args.stages.iter().map(|stage| stage.kind()).collect();
     let config = settings(args)?;
-    check_order(&kinds, &args.out)?;
+    let kinds = stages(args)?;
+    match args.part {
+        Some(_) if !args.out.join(weights_file(Kind::Match)).is_file() => {
+            return Err(Error::input(
+                &args.out,
+                "has no matcher yet, which every part needs: train `--stages match` first",
+            ));
+        }
+        Some(_) => {}
+        None => check_order(&kinds, &args.out)?,
+    }
     if args.spacing.is_some_and(|mm| !(mm.is_finite() && mm > 0.0)) {
         return Err(Error::Usage("--spacing must be above 0".into()));
     }
@@ -118,7 +128,7 @@ fn train(args: &Args) -> Result<u8> {
     let annotation = annotation(args, &labels, &names[template], &images[template])?;
     let task =
         Task { landmarks: labels.names, template, template_name: names[template].clone(), annotation, spacing, images };
-    let info = RunInfo::new(&task, &names);
+    let info = RunInfo::new(&task, &names, &kinds);
     info.check(&run)?;
     let others = args.from.iter().map(|folder| related(folder, &info, &args.out)).collect::<Result<Vec<_>>>()?;
     if !run.has(RunInfo::FILE) {
@@ -141,8 +151,22 @@ fn train(args: &Args) -> Result<u8> {
     if args.part.is_some() {
         return report(args, &run, start);
     }
-    page(&run, &device, &task, &names, start)?;
+    page(&run, &device, &task, &names, &RunInfo::read(&args.out)?)?;
     report(args, &run, start)
+}
+
+/// What is to be trained: what the command line says, else what the run that is resumed was asked for, else all.
+fn stages(args: &Args) -> Result<Vec<Kind>> {
+    if args.part.is_some() {
+        return Ok(vec![Kind::Single]);
+    }
+    let known = args.resume && args.out.join(RunInfo::FILE).is_file();
+    let asked = match &args.stages {
+        Some(stages) => stages.iter().map(|stage| stage.kind()).collect(),
+        None if known => RunInfo::read(&args.out)?.stages,
+        None => vec![],
+    };
+    Ok(if asked.is_empty() { Kind::ALL.into() } else { asked })
 }
 
 /// The settings: those of the run that is resumed, which the command line must not contradict, or new ones.
@@ -309,17 +333,17 @@ struct Trained {
 const PICTURES: usize = 4;
 
 /// Writes `report.html`: what can be seen without truth.
-fn page(run: &RunDir, device: &Device, task: &Task, names: &[String], start: Instant) -> Result<()> {
+fn page(run: &RunDir, device: &Device, task: &Task, names: &[String], info: &RunInfo) -> Result<()> {
     let mut page = Report {
         title: format!("onemark train: {} images, template {}", names.len(), task.template_name),
         conclusion: "Losses and pseudo-labels. Errors need truth: onemark compare finds them.".into(),
         unit: if task.spacing.is_some() { "mm" } else { "px" }.into(),
         landmarks: task.landmarks.clone(),
         provenance: Provenance {
-            command: super::command_line(),
+            command: info.command_line(),
             config: toml::to_string(&config::read(&run.file(CONFIG))?).unwrap_or_default(),
             device: device.name(),
-            seconds: start.elapsed().as_secs_f64(),
+            seconds: run.times()?.values().map(|time| time.seconds).sum(),
             versions: vec![("onemark".into(), env!("CARGO_PKG_VERSION").into())],
         },
         ..Report::default()

@@ -3,6 +3,7 @@
 use super::inspect::weights_programs;
 use super::outputs::keep_inputs;
 use super::progress::{stopped, watch_interrupts};
+use crate::bench::case::BenchCase;
 use crate::bench::measure::Effort;
 use crate::bench::row::Dtype;
 use crate::bench::suite::Suite;
@@ -13,6 +14,7 @@ use crate::gpu::Tuning;
 use crate::learn::pipeline::Progress;
 use crate::units::time;
 use crate::{Error, Result};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ use std::time::Duration;
 ///
 /// Takes every convolution and matrix product of the default configuration's training and detection. Variants give the same
 /// bits, and one that does not is left out: results do not depend on tuning. Every command takes the choices on this adapter
-/// with this driver and version.
+/// with this driver and version. Earlier choices for what is not measured now stay.
 #[derive(clap::Args)]
 pub struct Args {
     /// Only kernels whose name contains one of these.
@@ -66,10 +68,17 @@ fn measure(args: &Args) -> Result<u8> {
         programs.extend(workload.programs(&settings)?);
     }
     let mut cases = cases(&programs.into_iter().map(|(_, program)| program).collect::<Vec<_>>());
+    let known = names(&cases);
     cases.retain(|case| super::named(&args.filter, case.op.name()));
+    if cases.is_empty() {
+        return Err(Error::Usage(format!("no kernel's name contains {}; there are {known}", args.filter.join(", "))));
+    }
     let effort = Effort { warmup: args.min_time / 4, min_time: args.min_time, slope: false };
     let mut tuner = Tuner::new(Suite::new(device, Dtype::F32, effort))?;
-    let (mut meter, mut tuning) = (args.compute.meter(), Tuning::new(&info));
+    let mut meter = args.compute.meter();
+    // What is not measured now keeps what was found before, unless that was on another adapter, driver or version.
+    let mut tuning = Tuning::read(&out, &info).unwrap_or_else(|_| Tuning::new(&info));
+    tuning.choices.retain(|choice| !cases.iter().any(|case| case.op == choice.op && case.inputs == choice.inputs));
     let mut text = String::new();
     for (done, case) in (1..).zip(&cases) {
         meter.show(Progress { stage: "tune", done, total: cases.len(), loss: None });
@@ -90,8 +99,19 @@ fn measure(args: &Args) -> Result<u8> {
     } else {
         super::print(text)?
     }
-    args.compute.note(format!("{}: {} of {} products", out.display(), tuning.choices.len(), cases.len()));
+    args.compute.note(format!(
+        "{}: {} choices, {} products measured",
+        out.display(),
+        tuning.choices.len(),
+        cases.len()
+    ));
     Ok(0)
+}
+
+/// The kernels of cases, each once.
+fn names(cases: &[BenchCase]) -> String {
+    let names: BTreeSet<&str> = cases.iter().map(|case| case.op.name()).collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 fn line(verdict: &Verdict) -> Result<String> {

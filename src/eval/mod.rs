@@ -90,11 +90,11 @@ pub struct ErrorGrid {
     pub images: Vec<String>,
     /// The truth's landmarks that were not skipped.
     pub names: Vec<String>,
-    /// `r[image][landmark]`; `None` where truth or prediction is missing.
+    /// `r[image][landmark]` in the unit of [`Options::spacing`]; `None` where truth or prediction is missing.
     pub r: Vec<Vec<Option<f64>>>,
     /// The scores of the predictions, in the same places.
     pub scores: Vec<Vec<Option<f64>>>,
-    /// The length of each image's longer side.
+    /// The length of each image's longer side, in the same unit.
     pub sides: Vec<f64>,
     /// `(image, landmark)` indices of truth points without a prediction; empty unless `allow_missing`.
     pub missed: Vec<(usize, usize)>,

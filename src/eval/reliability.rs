@@ -14,9 +14,9 @@ const GROUPS: usize = 8;
 pub struct Reliability {
     /// Points with a score.
     pub n: usize,
-    /// Their mean radial error.
+    /// Their mean radial error, in the unit of [`Options::spacing`](super::Options::spacing).
     pub mre: f64,
-    /// That of the 80 % with the highest scores.
+    /// That of the 80 % with the highest scores, in the same unit.
     pub trusted_mre: f64,
     /// The least score among these.
     pub trusted_from: f64,

@@ -25,7 +25,7 @@ pub fn model(kind: Kind, landmarks: usize, shape: bool) -> Model {
         config,
         spacing: Some(0.25),
         template: "none".into(),
-        images: 0,
+        images: 2,
         onemark: String::new(),
     };
     let mut random = Stream::new(5, &[landmarks as u64]);

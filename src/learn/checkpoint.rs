@@ -75,7 +75,7 @@ impl Checkpoint {
     }
 }
 
-/// The effective settings in a run's folder.
+/// The settings of a run in its folder, as they were asked for; its weights have them with the resolutions that fit its images.
 pub const CONFIG: &str = "config.toml";
 /// The file of a stage's checkpoint in a run's folder: each stage has its own, so that none costs another its steps.
 pub fn checkpoint_file(stage: &str) -> String {
@@ -156,7 +156,7 @@ impl RunDir {
         serde_json::from_slice(&read_capped(&path, MAX_BYTES)?).map_err(|e| Error::input(&path, format!("{e}{remedy}")))
     }
 
-    /// Writes the effective settings beside the results.
+    /// Writes the settings beside the results.
     pub fn set_config(&self, config: &Config) -> Result<()> {
         let path = self.file(CONFIG);
         let text = toml::to_string(config).map_err(|e| Error::input(&path, e.to_string()))?;

@@ -209,7 +209,16 @@ impl<'a> Pipeline<'a> {
             if !path.is_file() {
                 continue;
             }
-            if Model::read(&path)?.header != self.header(kind) {
+            let (found, own) = (Model::read(&path)?.header, self.header(kind));
+            if found != own {
+                if (Header { onemark: own.onemark.clone(), ..found.clone() }) == own {
+                    let cause = format!(
+                        "is of onemark {}, this is {}: another version need not train on as that one did; go on with that one, \
+                         or train into another --out",
+                        found.onemark, own.onemark
+                    );
+                    return Err(Error::input(path, cause));
+                }
                 let cause = "is of another task or other settings than the run's; put the run's config.toml back as it was, or delete \
                              this to train its stage again";
                 return Err(Error::input(path, cause));

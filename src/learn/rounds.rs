@@ -58,6 +58,26 @@ fn parse(name: &str) -> Option<(usize, Range<usize>)> {
     (words.next().is_none() && start < end).then_some((round, start..end))
 }
 
+/// The landmarks of the parts of a round among the names of files, of a run of so many landmarks, in order; else the name of one that
+/// overlaps another or is of more landmarks, and the cause with its remedy.
+pub fn parts_among<'a>(
+    names: impl IntoIterator<Item = &'a String>,
+    round: usize,
+    landmarks: usize,
+) -> Result<Vec<Range<usize>>, (String, String)> {
+    let own = names.into_iter().filter_map(|name| parse(name)).filter(|part| part.0 == round);
+    let mut parts: Vec<Range<usize>> = own.map(|part| part.1).collect();
+    parts.sort_by_key(|part| (part.start, part.end));
+    parts.dedup(); // named twice
+    if let Some(part) = parts.iter().find(|part| part.end > landmarks) {
+        return Err((part_file(round, part), format!("is of more landmarks than the run's {landmarks}; delete it")));
+    }
+    match parts.windows(2).find(|pair| pair[0].end > pair[1].start) {
+        Some(pair) => Err((part_file(round, &pair[1]), format!("overlaps {}; delete one", part_file(round, &pair[0])))),
+        None => Ok(parts),
+    }
+}
+
 impl<'a> Rounds<'a> {
     /// Of a run of `landmarks` landmarks.
     pub fn new(run: &'a RunDir, config: &'a Config, local: &'a Dataset, template: usize, landmarks: usize) -> Self {
@@ -86,21 +106,8 @@ impl<'a> Rounds<'a> {
     /// # Errors
     /// [`Error::Input`] if parts overlap, or are of more landmarks than the run has.
     pub fn parts(&self, round: usize) -> Result<Vec<Range<usize>>> {
-        let names = self.run.names()?;
-        let mut parts: Vec<Range<usize>> =
-            names.iter().filter_map(|name| parse(name)).filter(|part| part.0 == round).map(|part| part.1).collect();
-        parts.sort_by_key(|part| (part.start, part.end));
-        if let Some(part) = parts.iter().find(|part| part.end > self.landmarks) {
-            let cause = format!("is of more landmarks than the run's {}; delete it", self.landmarks);
-            return Err(Error::input(self.run.file(&part_file(round, part)), cause));
-        }
-        match parts.windows(2).find(|pair| pair[0].end > pair[1].start) {
-            Some(pair) => {
-                let other = part_file(round, &pair[0]);
-                Err(Error::input(self.run.file(&part_file(round, &pair[1])), format!("overlaps {other}; delete one")))
-            }
-            None => Ok(parts),
-        }
+        parts_among(&self.run.names()?, round, self.landmarks)
+            .map_err(|(name, cause)| Error::input(self.run.file(&name), cause))
     }
 
     /// The landmarks among `wanted` that no part of a round has.

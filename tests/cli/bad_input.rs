@@ -1,6 +1,7 @@
 //! Bad input is one line that names the file and the cause; never a panic.
 
 use crate::fixture::{Fixture, ok, onemark, stderr, stdout};
+use onemark::model::Model;
 use std::process::Output;
 
 /// Exit code, and one line that holds all of these words.
@@ -250,6 +251,16 @@ fn runs() {
         refused(onemark(&["compare", "broken", "--images", "images", "--truth", "truth.csv"]), 3, &[words]);
     }
     std::fs::write(run.join("config.toml"), whole).unwrap();
+    let weights = run.join("match.safetensors");
+    let own = std::fs::read(&weights).unwrap();
+    let mut model = Model::read(&weights).unwrap();
+    model.header.onemark = "0.0.9".into();
+    model.write(&weights).unwrap();
+    refused(resume(), 3, &["match.safetensors: is of onemark 0.0.9, this is", "train into another --out"]);
+    std::fs::remove_file(&weights).unwrap();
+    let part = f.train("broken", &["--quiet", "--resume", "--part", "0..1"]);
+    refused(part, 3, &["broken: has no matcher yet, which every part needs: train `--stages match` first"]);
+    std::fs::write(&weights, own).unwrap();
     std::fs::remove_file(run.join("proposals.json")).unwrap();
     let single = f.train("broken", &["--quiet", "--resume", "--stages", "single"]);
     refused(
@@ -304,6 +315,8 @@ fn usage() {
         &["detect", "x.png", "--weights", "w"],
         &["eval", "--pred", "a", "--truth", "b", "--spacing", "1", "--spacing-from", "a,b=1"],
         &["eval", "--pred", "a", "--truth", "b", "--spacing-from", "a=1"],
+        &["profile", "detect", "--weights", "a", "--set", "seed=2"],
+        &["profile", "detect", "--weights", "a", "--batch", "2"],
         &["devices", "--jason"],
         &["detect", "x.png", "--weights", "w", "--out", "o.csv", "--threads", "0"],
     ] {

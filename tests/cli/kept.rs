@@ -65,6 +65,30 @@ fn outputs_that_are_inputs_are_refused() {
     refused(onemark(&["demo", "--out", "kept/mine", "--quiet"]), 3, &["kept/mine/truth.csv: is there already"]);
     assert_eq!(std::fs::read_to_string(f.root.join("kept/mine/truth.csv")).unwrap(), "mine");
 
+    // Nor points that a person placed, nor anything but detections.
+    for (name, words) in
+        [("truth.csv", "a person placed, and would be lost"), ("w.json", "is there already, holds other things")]
+    {
+        let out = f.root.join("kept").join(name);
+        if name == "w.json" {
+            std::fs::write(&out, "{}").unwrap();
+        }
+        let held = std::fs::read(&out).unwrap();
+        refused(
+            onemark(&["detect", "kept/p1.png", "--weights", w, "--out", &format!("kept/{name}")]),
+            3,
+            &[name, words],
+        );
+        assert!(std::fs::read(&out).unwrap() == held);
+    }
+    for _ in 0..2 {
+        ok(onemark(&["detect", "kept/p1.png", "--weights", w, "--out", "kept/again.csv", "--quiet"]));
+    }
+    ok(onemark(&["detect", "kept/p1.png", "--weights", w, "--out", "kept/coco.json", "--format", "coco", "--quiet"]));
+    let coco =
+        onemark(&["detect", "kept/p1.png", "--weights", w, "--out", "kept/coco.json", "--format", "coco", "--quiet"]);
+    refused(coco, 3, &["kept/coco.json: is there already"]);
+
     let report = std::fs::read(f.path("trained/report.html")).unwrap();
     refused(compare("truth.csv", "trained"), 3, &["trained: holds a run, whose report would be replaced"]);
     assert!(std::fs::read(f.path("trained/report.html")).unwrap() == report);

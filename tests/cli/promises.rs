@@ -76,6 +76,35 @@ fn methods_are_compared() {
         let mre = |summary: &serde_json::Value| summary["methods"][method]["mre"].as_f64().unwrap();
         assert!((mre(&a) - mre(&b)).abs() < 1e-9, "{method}");
     }
+    // Pictures join every point with its own truth.
+    let pictures = |out: &str| {
+        let page = std::fs::read_to_string(f.path(&format!("{out}/report.html"))).unwrap();
+        page.split('"').filter(|part| part.starts_with("data:image/png")).map(String::from).collect::<Vec<_>>()
+    };
+    assert!(!pictures("compared-a").is_empty() && pictures("compared-a") == pictures("compared-b"));
+    // A ruler's ends need not be trained landmarks; ten millimetres over ten pixels.
+    let mut ruled = truth.clone();
+    ruled.names.splice(0..0, ["ruler_top".to_string(), "ruler_end".to_string()]);
+    for row in &mut ruled.rows {
+        row.points.splice(0..0, [Some([3.0, 1.0]), Some([3.0, 11.0])]);
+    }
+    ruled.write(f.path("ruled.csv")).unwrap();
+    let by_ruler = |images: &str, truth: &str, out: &str| {
+        let ruler = ["--spacing-from", "ruler_top,ruler_end=10", "--json"];
+        ok(onemark(&[&["compare", "trained", "--images", images, "--truth", truth, "--out", out], &ruler[..]].concat()))
+    };
+    let ruled_summary: serde_json::Value =
+        serde_json::from_str(&stdout(&by_ruler("images", "ruled.csv", "compared-ruled"))).unwrap();
+    let fused = &ruled_summary["methods"]["fused"];
+    let (mm, px) = (fused["mre"].as_f64().unwrap(), a["methods"]["fused"]["mre"].as_f64().unwrap());
+    assert!(fused["unit"] == "mm" && (mm - px).abs() < 1e-9, "{fused}");
+    let labels = |summary: &serde_json::Value| summary["pseudo_labels"]["last"].as_f64().unwrap();
+    assert!((labels(&ruled_summary) - labels(&a)).abs() < 1e-9);
+    // What does not fit an image that was trained on costs that image's label errors alone.
+    ruled.rows.iter_mut().find(|row| row.image == "p2.png").unwrap().width *= 2;
+    ruled.write(f.path("ruled.csv")).unwrap();
+    let notes = stderr(&by_ruler("images/p1.png", "ruled.csv", "compared-one"));
+    assert!(notes.contains("\"p2.png\" was trained on in another shape"), "{notes}");
     let parameters = |method: &str| a["methods"][method]["parameters"].as_u64().unwrap();
     assert!(parameters("fused") < parameters("single"));
     let page = std::fs::read_to_string(f.path("compared-a/report.html")).unwrap();
@@ -273,6 +302,20 @@ fn parts_merge_to_the_bytes_of_one_run() {
     ok(f.train("torn", &["--quiet", "--resume", "--part", "0..1"]));
     let part = f.path("torn/single-part-0-000-001.json");
     let half = std::fs::read(&part).unwrap();
+    // Parts that overlap, or that have one name and two contents, are found before anything is written.
+    ok(f.train("begun", &["--quiet", "--stages", "match"]));
+    for (name, words) in [
+        ("single-part-0-000-002.json", "single-part-0-000-002.json: overlaps single-part-0-000-001.json"),
+        ("single-part-0-000-001.json", "another folder has a part of this name with another content"),
+    ] {
+        let other = f.root.join(format!("begun/{name}"));
+        std::fs::write(&other, b"{\"net\":[],\"labels\":[],\"log\":{\"start\":[],\"losses\":[],\"updates\":[]}}")
+            .unwrap();
+        refused(onemark(&["merge", "torn", "begun", "--out", "unborn"]), 3, &[words]);
+        refused(onemark(&["merge", "begun", "--out", "torn"]), 3, &[words]);
+        std::fs::remove_file(other).unwrap();
+    }
+    assert!(std::fs::read(&part).unwrap() == half && !f.root.join("torn/single-part-0-000-002.json").exists());
     std::fs::write(&part, &half[..half.len() / 2]).unwrap();
     refused(onemark(&["merge", "torn", "--out", "unborn"]), 3, &["torn/single-part-0-000-001.json: damaged"]);
     for (parts, out, words) in [

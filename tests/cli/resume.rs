@@ -138,3 +138,17 @@ fn a_damaged_checkpoint_is_refused() {
     ok(f.train("damaged", &args(&RESUME)));
     f.assert_same_weights("damaged", "whole");
 }
+
+#[test]
+fn a_resumed_run_trains_what_it_was_asked_for() {
+    let f = Fixture::get();
+    ok(f.train("asked", &["--quiet", "--stages", "match"]));
+    ok(f.train("asked", &["--quiet", "--resume", "--stages", "single"]));
+    let single = f.root.join("asked/single.safetensors");
+    std::fs::remove_file(&single).unwrap();
+    let listed = stdout(&ok(f.train("asked", &["--quiet", "--resume"])));
+    assert!(single.is_file() && !listed.contains("joint") && !listed.contains("fused"), "{listed}");
+    // The page still says how the run was begun.
+    let page = std::fs::read_to_string(f.root.join("asked/report.html")).unwrap();
+    assert!(page.contains("--stages match") && !page.contains("--resume"));
+}

@@ -230,7 +230,19 @@ impl Columns {
         }
         let find = |name: &str| {
             let have = || list(header.iter().map(|c| c.as_ref()));
-            index.get(name).copied().ok_or_else(|| format!("no column {}; the header has {}", shown(name), have()))
+            let names = [name, "image", "width", "height"];
+            let other = [(';', "semicolons"), ('\t', "tabs")].into_iter().find(|&(separator, _)| {
+                header
+                    .iter()
+                    .any(|c| c.split(separator).any(|cell| names.contains(&cell.trim())) && c.contains(separator))
+            });
+            let hint = || match other {
+                Some((_, what)) => format!("; its cells are separated by {what}: save it with commas"),
+                None if header.iter().any(|c| c.trim() == name) => "; a space belongs to that name: remove it".into(),
+                None => String::new(),
+            };
+            let cause = || format!("no column {}; the header has {}{}", shown(name), have(), hint());
+            index.get(name).copied().ok_or_else(cause)
         };
         let (image, width, height) = (find("image")?, find("width")?, find("height")?);
         let mut landmarks = Vec::new();
@@ -304,6 +316,9 @@ mod tests {
             (String::new(), "t.csv: empty;"),
             (h.into(), "t.csv: nothing after the header"),
             ("image,width,a_x,a_y\n".into(), "line 1: no column \"height\""),
+            ("image;width;height;a_x;a_y\n".into(), "separated by semicolons: save it with commas"),
+            ("image\twidth\theight\ta_x\ta_y\n".into(), "separated by tabs: save it with commas"),
+            ("image, width, height, a_x, a_y\n".into(), "\" width\", \" height\", \" a_x\", \" a_y\"; a space belongs"),
             ("image,width,height\n".into(), "line 1: no landmark columns"),
             ("image,width,height,_x,_y\n".into(), "line 1: column \"_x\" has no landmark name"),
             ("image,width,height,a_x\n".into(), "line 1: no column \"a_y\""),

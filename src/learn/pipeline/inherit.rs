@@ -56,7 +56,11 @@ impl Pipeline<'_> {
             if !stages.contains(&kind) || self.run.has(&weights) || !from.has(&weights) {
                 continue;
             }
-            let model = Model::read(&from.file(&weights))?;
+            let path = from.file(&weights);
+            if Model::is_of_another_layout(&path)? {
+                continue; // like all that another version trained
+            }
+            let model = Model::read(&path)?;
             let mut config = model.header.config.clone();
             if mine.config.snapshots(kind).count == 0 {
                 // None are wanted; what the other kept along the way changed nothing.
