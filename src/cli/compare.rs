@@ -136,8 +136,15 @@ fn compare(
     let seconds = start.elapsed().as_secs_f64();
     let mut summary = Summary::new(&contenders, info.landmarks.len(), device, seconds, &seesaws);
 
+    let seen = match images.iter().filter(|named| info.trained_on(&named.name, &named.image)).count() {
+        0 => String::new(),
+        n => format!(", {n} of which were trained on"),
+    };
+    if !seen.is_empty() {
+        compute.note(format!("{} images{seen}, without their annotations", images.len()));
+    }
     let mut report = Report {
-        title: format!("onemark compare: {} images, template {}", images.len(), info.template),
+        title: format!("onemark compare: {} images{seen}, template {}", images.len(), info.template),
         conclusion: conclusion(&contenders),
         unit: options.spacing.unit().into(),
         landmarks: info.landmarks.clone(),

@@ -197,7 +197,7 @@ fn detect(args: &Args) -> Result<u8> {
     let doubtful: Vec<&LabelRow> = found.rows.iter().filter(|row| mean_score(row) < DOUBTFUL).collect();
     if let Some(row) = doubtful.first() {
         args.compute.note(format!(
-            "{} of {} images have a mean score below {DOUBTFUL}, such as {}: turned, mirrored, or not what the weights know?",
+            "{} of {} images have a mean score below {DOUBTFUL}, such as {}: turned, mirrored, dark, or not what the weights know?",
             doubtful.len(),
             found.rows.len(),
             row.image

@@ -147,6 +147,13 @@ fn read_both(pred: &Path, truth: &Path, spacing: Option<f64>) -> Result<(Labels,
     let found = read(&truth_file, truth, &Images::of_labels(&pred_labels), pred)?;
     match found.unknown_images {
         0 => Ok((pred_labels, found.labels)),
-        n => Err(Error::input(pred, format!("no rows for {n} of the images in {}", truth.display()))),
+        n => {
+            let truth = truth.display();
+            let cause = format!(
+                "no rows for {n} of the images in {truth}, whose format holds no image sizes; to count them as missed \
+                 (--allow-missing), `onemark convert {truth} truth.csv --images FOLDER` first"
+            );
+            Err(Error::input(pred, cause))
+        }
     }
 }

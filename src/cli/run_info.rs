@@ -76,6 +76,11 @@ impl RunInfo {
         std::iter::once("onemark").chain(self.command.iter().skip(1).map(String::as_str)).collect::<Vec<_>>().join(" ")
     }
 
+    /// Whether an image, by its file name and its pixels, is one of those that were trained on.
+    pub fn trained_on(&self, name: &str, image: &GrayImage) -> bool {
+        self.images.iter().any(|own| own.name == name && own.hash == hash(&image.pixels))
+    }
+
     /// Whether a folder holds no run yet, or this one.
     ///
     /// # Errors

@@ -108,6 +108,7 @@ fn methods_are_compared() {
     let parameters = |method: &str| a["methods"][method]["parameters"].as_u64().unwrap();
     assert!(parameters("fused") < parameters("single"));
     let page = std::fs::read_to_string(f.path("compared-a/report.html")).unwrap();
+    assert!(page.contains("5 images, 5 of which were trained on"));
     let text = || page.split('"').filter(|part| !part.starts_with("data:"));
     assert!(text().any(|part| part.contains("fused")) && !text().any(|part| part.contains("NaN")));
     // The truth names training images too.
