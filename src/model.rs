@@ -187,6 +187,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be read.
+    #[cfg(feature = "train")]
     pub(crate) fn is_of_another_layout(path: &Path) -> Result<bool> {
         let bytes = read_capped(path, MAX_BYTES)?;
         let metadata = SafeTensors::read_metadata(&bytes).ok().and_then(|(_, metadata)| metadata.metadata().clone());
