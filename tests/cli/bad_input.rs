@@ -166,6 +166,8 @@ fn weights() {
     refused(detect("twins", &twins), 3, &["twins: its landmark \"thumb_tip\" has no name or the name of another"]);
     let negative = text("\\\"spacing\\\":0.5", "\\\"spacing\\\":-12");
     refused(detect("negative", &negative), 3, &["negative: its spacing is -12 mm a pixel, but must be above 0"]);
+    let alone = text("\\\"images\\\":6", "\\\"images\\\":0");
+    refused(detect("alone", &alone), 3, &["alone: it says that 0 images trained it"]);
     refused(detect("empty", &text("\\\"channels\\\":[4,8,8]", "\\\"channels\\\":[     ]")), 3, &["match.channels"]);
     refused(detect("huge", &text("\\\"channels\\\":[4,8]", "\\\"channels\\\":[800]")), 3, &["huge: damaged"]);
     refused(f.detect(&["images", "--out", "x.csv", "--weights", "gone"]), 3, &["gone: cannot read"]);

@@ -64,6 +64,12 @@ fn tuning_files_choose_variants_and_bad_ones_are_ignored() {
 fn only_a_gpu_is_tuned() {
     let done = onemark(&["tune", "--device", "cpu", "--quiet"]);
     assert!(done.status.code() == Some(2) && stderr(&done).contains("no variants to choose from"), "{}", stderr(&done));
+    if !onemark::gpu::devices().is_empty() {
+        let done = onemark(&["tune", "nosuchkernel", "--device", "gpu:0", "--out", "untuned.json", "--quiet"]);
+        let text = stderr(&done);
+        assert!(done.status.code() == Some(2) && text.contains("no kernel's name contains nosuchkernel"), "{text}");
+        assert!(text.contains("conv2d") && !Fixture::get().root.join("untuned.json").exists(), "{text}");
+    }
     let done = onemark(&["tune", "--weights", "none.safetensors"]);
     assert!(done.status.code() == Some(3) && stderr(&done).contains("none.safetensors"), "{}", stderr(&done));
 }
